@@ -1,0 +1,68 @@
+/* election.h - who leads a scope: one piece of code for tabs on a device and devices in a group.
+ *
+ *             open, attach, update, close, detach            offer ---accept---> yielding ---yield---> grant(new epoch)
+ *                          |                                   |                    |
+ *                   score, eligibility                      lapse, decline,      lapse: grant all the same (the old epoch is fenced)
+ *                          v                                 successor gone
+ *     vacant --best eligible--> held --challenger > margin--> offer
+ *
+ * A candidate is a session that isn't an observer, isn't detached beyond the holder's grace and isn't cooling down; a device
+ * is one if its own scope is held, and its score is its leader tab's. Order: not demoted first, then score, then the older
+ * session id (for devices: of the leader tab). The backup is the best candidate that doesn't hold; a vacancy goes to it in
+ * the same entry. Moves that nobody needs (a better challenger, rotation) respect margin, minimum tenure, cooldown and the
+ * breaker, and go through offer, accept and yield; when only time stands in the way, the scope is put into the due heap.
+ *
+ * Invariants (registry_check): S1 one session per (scope, epoch); S2 epoch = index of the granting entry, so strictly rising; S9
+ * holders and backups are live members; a group's holder_session is its holder device's holder_session. */
+#ifndef SESSION_ELECTION_H
+#define SESSION_ELECTION_H
+
+#include "session/state.h"
+
+/* The session joined, attached, detached, changed its capabilities or its observer flag: rescore it and settle its device's
+ * scope and its group's. */
+void election_session_changed(struct apply *a, slot session);
+
+/* The session is about to be taken off its device (closed, expired): it's treated as no candidate any more; both scopes settle without
+ * it, before the caller unlinks it. `state`: what it hands to its successor, may be empty. */
+void election_session_leaving(struct apply *a, slot session, enum cause cause,
+                              struct bytes state);
+
+/* The policy of the namespace changed: all of its scores and scopes settle lazily: rescored when next touched. Called by SetPolicy;
+ * bounded: at most EVENTS_MAX / 8 scopes at once would be touched, so none are here. */
+void election_policy_changed(struct apply *a, slot namespace_);
+
+/* Commands. Each fills out->reply.status, reason, id, epoch, detail. */
+void election_handoff(struct apply *a, const Pb__Handoff *c);
+void election_answer(struct apply *a, const Pb__AnswerOffer *c);
+void election_yield(struct apply *a, const Pb__Yield *c);
+void election_resign(struct apply *a, const Pb__Resign *c);
+void election_demote(struct apply *a, const Pb__Demote *c);
+void election_due(struct apply *a, const Pb__ScopeDue *c);
+void election_record_claim(struct apply *a, const Pb__RecordClaim *c);
+
+/* score.c */
+/* Rounds to steps, so that small changes don't reach the log: battery 5 %, rtt and memory to powers of two, cores to powers of two. */
+void score_quantise(struct capabilities *caps);
+int32_t score_of(const struct policy *policy, const struct capabilities *caps);
+/* Points of one capability: known or not, 0 if unknown (neutral: see score.c for why that isn't the lowest). */
+int32_t score_part(const struct policy *policy, const struct capabilities *caps,
+                   enum capability key);
+
+/* policy.c */
+void policy_default(struct policy *out);
+/* Defaults filled in, ranges checked; INVALID with reason POLICY_FIELD and the field's number in *out_detail. */
+MUST_USE enum baton_status policy_from_message(const Pb__Policy *message,
+                                               struct policy *out,
+                                               uint32_t *out_reason,
+                                               int64_t *out_detail);
+void policy_to_message(const struct policy *policy, struct arena *arena,
+                       Pb__Policy *out);
+
+/* Candidate order at one scope: the best eligible member that isn't `not_this`, 0 if none. The slow, plain way: a walk over all members; the
+ * oracle in registry_check and the fallback when a holder or backup falls. */
+slot election_best(const struct registry *r, struct scope_ref ref,
+                   slot not_this, uint64_t time_ms);
+enum role election_role(const struct registry *r, slot session);
+
+#endif
