@@ -28,9 +28,10 @@ void election_session_changed(struct apply *a, slot session);
 void election_session_leaving(struct apply *a, slot session, enum cause cause,
                               struct bytes state);
 
-/* The policy of the namespace changed: all of its scores and scopes settle lazily: rescored when next touched. Called by SetPolicy;
- * bounded: at most EVENTS_MAX / 8 scopes at once would be touched, so none are here. */
+/* The policy of the namespace changed: its sessions are rescored in bounded parts that the leader proposes (Rescore), until
+ * none is left under an older policy; scores are state, so a replica that loaded rows agrees with one that replayed. */
 void election_policy_changed(struct apply *a, slot namespace_);
+void election_rescore(struct apply *a, const Pb__Rescore *c);
 
 /* Commands. Each fills out->reply.status, reason, id, epoch, detail. */
 void election_handoff(struct apply *a, const Pb__Handoff *c);

@@ -108,6 +108,11 @@ struct namespace_ {
     name_ref name;
     uint32_t sessions_n;
     uint32_t groups_n;
+    uint32_t policy_version; /* +1 for each SetPolicy */
+    uint32_t heap_at;        /* rescoring: in the due heap */
+    slot
+        rescore_from; /* leader's own hint where to look on; never in a row, never in a result */
+    bool rescoring;
     bool has_policy; /* replicated by SetPolicy; else defaults */
     struct policy {
         int32_t weights[CAP_END];
@@ -223,6 +228,7 @@ enum due_kind {
     DUE_DEVICE =
         3, /* the device's scope: offer, yield, tenure, rotation, cooldown, demotion */
     DUE_GROUP = 4,
+    DUE_NAMESPACE = 5, /* sessions to rescore under a new policy */
 };
 struct due {
     uint64_t at_ms;
