@@ -1,0 +1,213 @@
+#include "proto/codec.h"
+
+#include <string.h>
+
+#include "proto/frame.h"
+
+/* A varint of at most bytes_max bytes from the front of *in, which moves on. False if it's cut, longer, or doesn't fit. */
+static bool take_varint(struct bytes *in, size_t bytes_max, uint64_t *out)
+{
+    ASSERT(bytes_max <= 10);
+    uint64_t value = 0;
+    for (size_t i = 0; i < bytes_max && i < in->n; i++) {
+        uint8_t byte = in->data[i];
+        value |= (uint64_t)(byte & 0x7F) << (7 * i);
+        if (byte < 0x80) {
+            in->data += i + 1;
+            in->n -= i + 1;
+            *out = value;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool has_zero(struct bytes b)
+{
+    const uint64_t ones = 0x0101010101010101u;
+    const uint64_t highs = 0x8080808080808080u;
+    size_t i = 0;
+    for (; i + sizeof(uint64_t) <= b.n; i += sizeof(uint64_t)) {
+        uint64_t word = 0;
+        memcpy(&word, b.data + i, sizeof word);
+        /* Borrows from a byte only if it was zero. */
+        if (((word - ones) & ~word & highs) != 0) {
+            return true;
+        }
+    }
+    for (; i < b.n; i++) {
+        if (b.data[i] == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Could there be text in it? Log entries and rows, the bulk of what nodes send each other, have none: no need to look. */
+static bool may_hold_text(const ProtobufCMessageDescriptor *type)
+{
+    for (unsigned i = 0; i < type->n_fields; i++) {
+        if (type->fields[i].type == PROTOBUF_C_TYPE_STRING ||
+            type->fields[i].type == PROTOBUF_C_TYPE_MESSAGE) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* True if the bytes are fields one after the other, and no text in them, however deep, has a NUL. protobuf-c wouldn't tell: it
+ * copies the whole text, and who reads it as a C string sees the front of it. What's refused here protobuf-c could still
+ * have taken (a tag with bits that don't fit); what passes, it reads the same way. */
+static bool is_text_whole(const ProtobufCMessageDescriptor *type,
+                          struct bytes in, unsigned depth);
+
+static bool is_value_whole(const ProtobufCFieldDescriptor *field,
+                           struct bytes value, unsigned depth)
+{
+    if (field == NULL) {
+        return true;
+    }
+    if (field->type == PROTOBUF_C_TYPE_STRING) {
+        return !has_zero(value);
+    }
+    if (field->type == PROTOBUF_C_TYPE_MESSAGE &&
+        may_hold_text(field->descriptor)) {
+        return is_text_whole(field->descriptor, value, depth + 1);
+    }
+    return true;
+}
+
+static bool is_text_whole(const ProtobufCMessageDescriptor *type,
+                          struct bytes in, unsigned depth)
+{
+    ASSERT(depth < CODEC_DEPTH_MAX);
+    while (in.n > 0) {
+        uint64_t tag = 0;
+        uint64_t n = 0;
+        if (!take_varint(&in, 5, &tag) || tag > UINT32_MAX || tag < 8) {
+            return false;
+        }
+        switch (tag & 7) {
+        case PROTOBUF_C_WIRE_TYPE_VARINT:
+            if (!take_varint(&in, 10, &n)) {
+                return false;
+            }
+            continue;
+        case PROTOBUF_C_WIRE_TYPE_64BIT:
+            n = 8;
+            break;
+        case PROTOBUF_C_WIRE_TYPE_32BIT:
+            n = 4;
+            break;
+        case PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED:
+            if (!take_varint(&in, 5, &n) || n > in.n ||
+                !is_value_whole(protobuf_c_message_descriptor_get_field(
+                                    type, (unsigned)(tag >> 3)),
+                                (struct bytes){in.data, (size_t)n}, depth)) {
+                return false;
+            }
+            break;
+        default:
+            return false; /* groups, and what was never given out */
+        }
+        if (n > in.n) {
+            return false;
+        }
+        in.data += n;
+        in.n -= (size_t)n;
+    }
+    return true;
+}
+
+ProtobufCMessage *codec_decode(const ProtobufCMessageDescriptor *type,
+                               struct bytes in, struct arena *a)
+{
+    ASSERT(type != NULL);
+    ASSERT_IMPLIES(in.n > 0, in.data != NULL);
+    /* Lengths on the wire are 32 bits, and protobuf-c counts with int here and there. */
+    if (in.n > FRAME_PEER_BYTES_MAX || !is_text_whole(type, in, 0)) {
+        return NULL;
+    }
+    ProtobufCAllocator allocator = arena_allocator(a);
+    ProtobufCMessage *m =
+        protobuf_c_message_unpack(type, &allocator, in.n, in.data);
+    ASSERT_IMPLIES(m != NULL, m->descriptor == type);
+    return m;
+}
+
+/* The struct that the compiler of the .proto files made for a type begins with its ProtobufCMessage, so the pointers are the
+ * same. */
+#define DECODE(name, pb_type, descriptor)                                      \
+    pb_type *name(struct bytes in, struct arena *a)                            \
+    {                                                                          \
+        return (pb_type *)codec_decode(&(descriptor), in, a);                  \
+    }
+
+DECODE(codec_decode_peer, Pb__PeerFrame, pb__peer_frame__descriptor)
+DECODE(codec_decode_request, Pb__ClientRequest, pb__client_request__descriptor)
+DECODE(codec_decode_message, Pb__ClientMessage, pb__client_message__descriptor)
+DECODE(codec_decode_admin_request, Pb__AdminRequest,
+       pb__admin_request__descriptor)
+DECODE(codec_decode_admin_reply, Pb__AdminReply, pb__admin_reply__descriptor)
+DECODE(codec_decode_command, Pb__Command, pb__command__descriptor)
+DECODE(codec_decode_config, Pb__ConfigData, pb__config_data__descriptor)
+DECODE(codec_decode_lease_row, Pb__LeaseRow, pb__lease_row__descriptor)
+DECODE(codec_decode_window_row, Pb__WindowRow, pb__window_row__descriptor)
+DECODE(codec_decode_session_row, Pb__SessionRow, pb__session_row__descriptor)
+DECODE(codec_decode_scope_row, Pb__ScopeRow, pb__scope_row__descriptor)
+DECODE(codec_decode_policy_row, Pb__PolicyRow, pb__policy_row__descriptor)
+DECODE(codec_decode_cluster_row, Pb__ClusterRow, pb__cluster_row__descriptor)
+DECODE(codec_decode_event_batch, Pb__EventBatch, pb__event_batch__descriptor)
+
+size_t codec_size(const ProtobufCMessage *m)
+{
+    ASSERT(m != NULL);
+    ASSERT(m->descriptor != NULL);
+    return protobuf_c_message_get_packed_size(m);
+}
+
+size_t codec_encode(const ProtobufCMessage *m, uint8_t *out, size_t out_bytes)
+{
+    size_t n = codec_size(m);
+    if (n == 0 || n > out_bytes) {
+        return 0;
+    }
+    ASSERT(out != NULL);
+    size_t written = protobuf_c_message_pack(m, out);
+    ASSERT(written == n);
+    return written;
+}
+
+size_t codec_frame(const ProtobufCMessage *m, uint8_t *out, size_t out_bytes)
+{
+    size_t n = codec_size(m);
+    if (n == 0 || n > FRAME_PEER_BYTES_MAX ||
+        out_bytes < FRAME_HEAD_BYTES + n) {
+        return 0;
+    }
+    ASSERT(out != NULL);
+    frame_head(out, n);
+    size_t written = protobuf_c_message_pack(m, out + FRAME_HEAD_BYTES);
+    ASSERT(written == n);
+    return FRAME_HEAD_BYTES + written;
+}
+
+struct bytes codec_bytes(ProtobufCBinaryData b)
+{
+    ASSERT_IMPLIES(b.len > 0, b.data != NULL);
+    return (struct bytes){b.data, b.len};
+}
+
+ProtobufCBinaryData codec_binary(struct bytes b)
+{
+    ASSERT_IMPLIES(b.n > 0, b.data != NULL);
+    return (ProtobufCBinaryData){.len = b.n, .data = (uint8_t *)b.data};
+}
+
+struct bytes codec_text(const char *text)
+{
+    if (text == NULL) {
+        return (struct bytes){0};
+    }
+    return (struct bytes){(const uint8_t *)text, strlen(text)};
+}
