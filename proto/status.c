@@ -1,0 +1,392 @@
+#include "proto/status.h"
+
+#include <string.h>
+
+#include "baton/v1/types.pb-c.h"
+#include "proto/base.h"
+
+/* Two lists of the same numbers: one for C programs that know nothing of protobuf, one for the wire. */
+#define SAME(name)                                                             \
+    _Static_assert((int)BATON_##name == (int)PB__STATUS__##name,               \
+                   "status.h and types.proto disagree on " #name)
+SAME(OK);
+SAME(NOT_LEADER);
+SAME(NO_QUORUM);
+SAME(UNKNOWN);
+SAME(NOT_FOUND);
+SAME(EXPIRED);
+SAME(STALE_EPOCH);
+SAME(CONFLICT);
+SAME(NOT_ALLOWED);
+SAME(INVALID);
+SAME(LIMIT);
+SAME(COMPACTED);
+SAME(WINDOW);
+SAME(BUSY);
+SAME(UNSUPPORTED);
+SAME(UNAVAILABLE);
+
+#define STATUS_END ((uint32_t)BATON_UNAVAILABLE + 1)
+
+/* A sentence for people. In it, {} stands for the detail as a number, {field} for the policy field of that number. */
+struct sentence {
+    enum baton_status status;
+    enum baton_reason reason;
+    const char *text;
+};
+
+#define A_NAME "give 1 to 128 bytes of UTF-8 without control characters or '/'."
+#define A_TEXT "give at most 256 bytes of UTF-8 without control characters."
+
+/* What a status says when there is no more to be said, in the order of their numbers. */
+static const struct sentence by_status[] = {
+    {BATON_OK, REASON_NONE, "Done."},
+    {BATON_NOT_LEADER, REASON_NONE,
+     "This node doesn't lead the cluster: ask the node that the answer "
+     "names, or try again shortly if it names none."},
+    {BATON_NO_QUORUM, REASON_NONE,
+     "No majority of the nodes answered before the deadline, and nothing was "
+     "done: see that most nodes run and reach each other, then try again."},
+    {BATON_UNKNOWN, REASON_NONE,
+     "The deadline passed first, so the request may or may not have been "
+     "carried out: send it again with the same lease and sequence to learn "
+     "which."},
+    {BATON_NOT_FOUND, REASON_NONE, "There is none: check the name or the id."},
+    {BATON_EXPIRED, REASON_NONE,
+     "The lease or session has ended: open a new one."},
+    {BATON_STALE_EPOCH, REASON_NONE,
+     "The epoch isn't the scope's current one: stop acting as its leader."},
+    {BATON_CONFLICT, REASON_NONE,
+     "What the request named has changed meanwhile: read the state again and "
+     "decide anew."},
+    {BATON_NOT_ALLOWED, REASON_NONE,
+     "This client may not do that: only who owns the object may."},
+    {BATON_INVALID, REASON_NONE,
+     "The request is malformed: docs/protocol.md has its fields and their "
+     "ranges."},
+    {BATON_LIMIT, REASON_NONE,
+     "A limit would be passed: close what isn't needed any more, or have the "
+     "limit raised."},
+    {BATON_COMPACTED, REASON_NONE,
+     "The revision asked for is no longer kept: start again from the state."},
+    {BATON_WINDOW, REASON_NONE,
+     "The request is older than what is remembered of this client, so what "
+     "came of it is no longer known: read the state, and go on with a new "
+     "sequence."},
+    {BATON_BUSY, REASON_NONE,
+     "This node's queues are full, and nothing was done: try again after the "
+     "time that the answer names."},
+    {BATON_UNSUPPORTED, REASON_NONE,
+     "This node doesn't speak that version or doesn't know that request: use "
+     "client and nodes of versions that go together."},
+    {BATON_UNAVAILABLE, REASON_NONE,
+     "This node is starting, stopping or quarantined: ask another one."},
+};
+_Static_assert(countof(by_status) == STATUS_END, "a status has no sentence");
+
+/* The first row of a reason stands for it under statuses that have no row of their own. */
+static const struct sentence by_reason[] = {
+    {BATON_INVALID, REASON_NAMESPACE, "The namespace is malformed: " A_NAME},
+    {BATON_INVALID, REASON_GROUP, "The group's name is malformed: " A_NAME},
+    {BATON_INVALID, REASON_DEVICE, "The device's name is malformed: " A_NAME},
+    {BATON_INVALID, REASON_TAB, "The tab's name is malformed: " A_NAME},
+    {BATON_INVALID, REASON_LABEL, "The lease's label is malformed: " A_TEXT},
+    {BATON_INVALID, REASON_TTL,
+     "The lease's TTL is out of range: give 1000 to 600000 ms."},
+    {BATON_INVALID, REASON_NONCE,
+     "The lease's nonce is malformed: give 16 random bytes, the same ones on "
+     "a retry."},
+    {BATON_INVALID, REASON_SECRET,
+     "The session's secret is malformed: give the 16 random bytes that it "
+     "was or is opened with."},
+    {BATON_INVALID, REASON_CAPABILITY_KEY,
+     "A capability isn't a known one: use battery, charging, kind, network, "
+     "rtt_ms, visible, cores, memory_mb or priority."},
+    {BATON_INVALID, REASON_CAPABILITY_TWICE,
+     "A capability is given twice: give each at most once."},
+    {BATON_INVALID, REASON_BATTERY,
+     "The capability battery is out of range: give 0 to 100, in percent."},
+    {BATON_INVALID, REASON_CHARGING,
+     "The capability charging is out of range: give 0 or 1."},
+    {BATON_INVALID, REASON_KIND,
+     "The capability kind isn't a known one: give desktop, laptop, tablet, "
+     "phone or server."},
+    {BATON_INVALID, REASON_NETWORK,
+     "The capability network isn't a known one: give ethernet, wifi, 4g, 3g, "
+     "slow or none."},
+    {BATON_INVALID, REASON_RTT,
+     "The capability rtt_ms is out of range: give 0 to 600000 ms."},
+    {BATON_INVALID, REASON_VISIBLE,
+     "The capability visible is out of range: give 0 or 1."},
+    {BATON_INVALID, REASON_CORES,
+     "The capability cores is out of range: give 1 to 4096."},
+    {BATON_INVALID, REASON_MEMORY,
+     "The capability memory_mb is out of range: give 1 to 16777216 MiB."},
+    {BATON_INVALID, REASON_PRIORITY,
+     "The capability priority is out of range: give -100 to 100."},
+    {BATON_INVALID, REASON_STATE_BYTES,
+     "The state for the successor is too long: give at most 65536 bytes, or "
+     "fewer if the namespace's policy says so (state_bytes_max)."},
+    {BATON_INVALID, REASON_TEXT, "The text is malformed: " A_TEXT},
+    {BATON_INVALID, REASON_SEQUENCE,
+     "The sequence is out of range: number a lease's requests from 1 up, and "
+     "never below the first_outstanding that was sent."},
+    {BATON_WINDOW, REASON_SEQUENCE,
+     "The sequence is older than what is remembered of this client, so what "
+     "came of the request is no longer known: read the state, and go on with "
+     "a new sequence."},
+    {BATON_INVALID, REASON_OP,
+     "The request asks for nothing, or for what a client may not ask for: "
+     "docs/protocol.md lists the requests."},
+    {BATON_UNSUPPORTED, REASON_OP,
+     "This node doesn't know the request: use client and nodes of versions "
+     "that go together."},
+    {BATON_INVALID, REASON_EPOCH,
+     "The epoch is missing: give the one that the grant came with, which is "
+     "1 or more."},
+    {BATON_INVALID, REASON_SESSION,
+     "The session is missing: give the id that opening it returned, which is "
+     "1 or more."},
+    {BATON_INVALID, REASON_CORRELATION,
+     "The correlation id is malformed: give 16 bytes, or leave it out."},
+    {BATON_INVALID, REASON_LEASE_DELTAS,
+     "The list of renewed leases is malformed: give 1 to 4096 ids in "
+     "ascending order, as differences, none of them 0."},
+
+    {BATON_INVALID, REASON_POLICY_FIELD,
+     "The policy's field {field} is out of range, and nothing was changed: "
+     "docs/protocol.md lists the ranges."},
+    {BATON_INVALID, REASON_POLICY_WEIGHT,
+     "The policy's weights are malformed, and nothing was changed: name each "
+     "capability at most once, with -1000 to 1000 points."},
+
+    {BATON_LIMIT, REASON_SESSIONS_NAMESPACE,
+     "The namespace has all the {} sessions that its policy allows: close "
+     "some, or raise sessions_max."},
+    {BATON_LIMIT, REASON_SESSIONS_LEASE,
+     "The lease carries all the {} sessions that the namespace's policy "
+     "allows: open another lease, or raise sessions_per_lease_max."},
+    {BATON_LIMIT, REASON_SESSIONS_CLUSTER,
+     "The cluster has all the {} sessions that it may have: close some, or "
+     "raise the cluster's sessions_max."},
+    {BATON_LIMIT, REASON_LEASES_CLUSTER,
+     "The cluster has all the {} leases that it may have: close some, or "
+     "raise the cluster's leases_max."},
+    {BATON_LIMIT, REASON_NAMESPACES_CLUSTER,
+     "The cluster has all the {} namespaces that it may have: use one that's "
+     "there, or raise the cluster's namespaces_max."},
+    {BATON_LIMIT, REASON_GROUPS_CLUSTER,
+     "The cluster has all the {} groups that it can hold: wait until some "
+     "are empty."},
+    {BATON_LIMIT, REASON_DEVICES_CLUSTER,
+     "The cluster has all the {} devices that it can hold: wait until some "
+     "are empty."},
+    {BATON_LIMIT, REASON_DEVICES_GROUP,
+     "The group has all the {} devices that its policy allows: close the "
+     "sessions of one, or raise devices_per_group_max."},
+    {BATON_LIMIT, REASON_TABS_DEVICE,
+     "The device has all the {} tabs that its policy allows: close one, or "
+     "raise tabs_per_device_max."},
+    {BATON_LIMIT, REASON_WINDOW_REPLIES,
+     "This client has {} requests whose replies it hasn't acknowledged, the "
+     "most there may be: raise first_outstanding as replies arrive."},
+    {BATON_LIMIT, REASON_STATES_CLUSTER,
+     "The cluster keeps all the {} states for successors that it can hold: "
+     "try again shortly, or hand over without one."},
+    {BATON_LIMIT, REASON_WATCHES_NODE,
+     "This node serves all the {} watches that it is configured for: end "
+     "some, ask another node, or raise its limit."},
+    {BATON_LIMIT, REASON_WATCHES_CONNECTION,
+     "This connection has all the {} watches that it may have: end one "
+     "before the next."},
+    {BATON_LIMIT, REASON_QUEUE_BYTES,
+     "More than {} bytes wait to be sent on this connection: read what has "
+     "arrived before asking for more."},
+    {BATON_LIMIT, REASON_PENDING_NODE,
+     "This node has {} requests under way, the most there may be: send "
+     "fewer at once, or try again shortly."},
+    {BATON_LIMIT, REASON_READS_NODE,
+     "This node has {} reads under way, the most there may be: send fewer "
+     "at once, or try again shortly."},
+
+    {BATON_NOT_FOUND, REASON_NO_NAMESPACE,
+     "There is no such namespace: it begins with its first session or "
+     "policy."},
+    {BATON_NOT_FOUND, REASON_NO_SCOPE,
+     "There is no such group or device: it begins with its first session, "
+     "and ends with its last."},
+    {BATON_NOT_FOUND, REASON_NO_HOLDER,
+     "Nobody leads the scope: wait until a session that can lead is there."},
+    {BATON_NOT_FOUND, REASON_NO_SESSION,
+     "There is no such session: check the id; it was never opened, or ended "
+     "long ago."},
+    {BATON_EXPIRED, REASON_NO_SESSION,
+     "The session has ended: open a new one."},
+    {BATON_NOT_FOUND, REASON_NO_LEASE,
+     "There is no such lease: check the id; it was never opened, or ended "
+     "long ago."},
+    {BATON_EXPIRED, REASON_NO_LEASE,
+     "The lease has ended: open a new one, and attach its sessions to that."},
+    {BATON_EXPIRED, REASON_LEASE_ENDED,
+     "The lease has ended: open a new one, and attach its sessions to that "
+     "before their grace is over."},
+    {BATON_CONFLICT, REASON_TAB_IN_USE,
+     "Session {} has that tab's name on the device: use another name, or "
+     "attach to that session with its secret."},
+    {BATON_CONFLICT, REASON_ATTACHMENT,
+     "The session was attached anew, as attachment {}: who holds an older "
+     "one speaks for it no more."},
+    {BATON_NOT_ALLOWED, REASON_OTHER_LEASE,
+     "The session is on lease {}: only that lease's client may do that, or "
+     "one that attaches the session first."},
+    {BATON_NOT_ALLOWED, REASON_WRONG_SECRET,
+     "The secret isn't the one that the session was opened with: open a new "
+     "session if it's lost."},
+    {BATON_CONFLICT, REASON_NOT_ELIGIBLE,
+     "That session can't lead now: it must not be an observer nor detached, "
+     "and to lead a group it must lead its device."},
+    {BATON_CONFLICT, REASON_ALREADY_HOLDER,
+     "That session leads the scope already: there is nothing to pass on."},
+    {BATON_CONFLICT, REASON_HANDOFF_RUNNING,
+     "The scope is being handed over, under offer {}: wait for its outcome."},
+    {BATON_CONFLICT, REASON_NO_OFFER,
+     "There is no such offer: it was answered, withdrawn, or ran out of "
+     "time."},
+    {BATON_CONFLICT, REASON_NO_SUCCESSOR,
+     "Nobody else can lead the scope now: open another session that can, or "
+     "resign to leave it without a leader."},
+    {BATON_STALE_EPOCH, REASON_EPOCH_CURRENT,
+     "The epoch isn't the scope's current one, which is {}: stop acting as "
+     "its leader under the old one."},
+    {BATON_NOT_FOUND, REASON_NO_STATE,
+     "There is no state to fetch: the holder before handed none over, or it "
+     "was for another epoch."},
+    {BATON_CONFLICT, REASON_OTHER_SCOPE,
+     "The session isn't in that scope: name the group or device that it was "
+     "opened in."},
+    {BATON_CONFLICT, REASON_CONFIG_INDEX,
+     "The members were changed meanwhile, by entry {}: look at them again "
+     "and decide anew."},
+    {BATON_CONFLICT, REASON_CONFIG_RUNNING,
+     "Another change of the members is under way: wait until it is done."},
+    {BATON_NOT_FOUND, REASON_UNKNOWN_NODE,
+     "The cluster has no such node: `baton status` lists the members."},
+    {BATON_INVALID, REASON_UNKNOWN_NODE,
+     "The change names a node that it can't be done to: `baton status` lists "
+     "the members and their roles."},
+    {BATON_CONFLICT, REASON_TERM,
+     "The leader that proposed this was replaced before it was carried out: "
+     "nothing was done, and nothing has to be."},
+    {BATON_CONFLICT, REASON_NOT_DUE,
+     "What this was proposed for no longer holds: nothing was done, and "
+     "nothing has to be."},
+};
+
+const char *status_name(enum baton_status status)
+{
+    const ProtobufCEnumValue *known = protobuf_c_enum_descriptor_get_value(
+        &pb__status__descriptor, (int)status);
+    return known == NULL ? "?" : known->name;
+}
+
+static const char *text_of(enum baton_status status, uint32_t reason)
+{
+    const char *text = NULL;
+    for (size_t i = 0; i < countof(by_reason) && status != BATON_OK; i++) {
+        if ((uint32_t)by_reason[i].reason != reason) {
+            continue;
+        }
+        if (by_reason[i].status == status) {
+            return by_reason[i].text;
+        }
+        if (text == NULL) {
+            text = by_reason[i].text;
+        }
+    }
+    if (text != NULL) {
+        return text;
+    }
+    if ((uint32_t)status < STATUS_END) {
+        ASSERT(by_status[status].status == status);
+        return by_status[status].text;
+    }
+    return "The answer has a status that this version doesn't know: use "
+           "client and nodes of versions that go together.";
+}
+
+/* Where the sentence goes; one byte is kept for the NUL. */
+struct sink {
+    char *out;
+    size_t out_bytes;
+    size_t n;
+};
+
+static void put(struct sink *s, const char *text, size_t n)
+{
+    ASSERT(s->n < s->out_bytes);
+    size_t room = s->out_bytes - 1 - s->n;
+    size_t fits = n < room ? n : room;
+    if (fits > 0) {
+        memcpy(s->out + s->n, text, fits);
+    }
+    s->n += fits;
+}
+
+static void put_number(struct sink *s, int64_t value)
+{
+    char digits[20]; /* of 2^64 - 1; the sign goes out by itself */
+    size_t at = sizeof digits;
+    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    do {
+        ASSERT(at > 0);
+        digits[--at] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (value < 0) {
+        put(s, "-", 1);
+    }
+    put(s, digits + at, sizeof digits - at);
+}
+
+static void put_policy_field(struct sink *s, int64_t number)
+{
+    const ProtobufCFieldDescriptor *field = NULL;
+    if (number > 0 && number <= INT32_MAX) {
+        field = protobuf_c_message_descriptor_get_field(&pb__policy__descriptor,
+                                                        (unsigned)number);
+    }
+    if (field == NULL) {
+        put(s, "number ", 7);
+        put_number(s, number);
+        return;
+    }
+    put(s, field->name, strlen(field->name));
+}
+
+size_t status_text(enum baton_status status, uint32_t reason, int64_t detail,
+                   char *out, size_t out_bytes)
+{
+    ASSERT(out != NULL);
+    ASSERT(out_bytes > 0);
+    struct sink s = {out, out_bytes, 0};
+    const char *at = text_of(status, reason);
+    while (*at != '\0') {
+        size_t n = 0;
+        while (at[n] != '\0' && at[n] != '{') {
+            n++;
+        }
+        put(&s, at, n);
+        at += n;
+        if (*at == '{') {
+            if (at[1] == '}') {
+                put_number(&s, detail);
+                at += strlen("{}");
+            } else {
+                put_policy_field(&s, detail);
+                at += strlen("{field}");
+            }
+        }
+    }
+    out[s.n] = '\0';
+    return s.n;
+}
