@@ -28,6 +28,13 @@ void election_session_changed(struct apply *a, slot session);
 void election_session_leaving(struct apply *a, slot session, enum cause cause,
                               struct bytes state);
 
+/* The device (or group: device 0) is about to be removed, and is empty: its extra, state and due entry go. No event: what there was to
+ * tell has been told by election_session_leaving(). */
+void election_scope_drop(struct apply *a, struct scope_ref ref);
+
+/* After all rows are loaded, for each scope: puts it into the due heap where its state says so. */
+void election_scope_loaded(struct registry *r, struct scope_ref ref);
+
 /* The policy of the namespace changed: its sessions are rescored in bounded parts that the leader proposes (Rescore), until
  * none is left under an older policy; scores are state, so a replica that loaded rows agrees with one that replayed. */
 void election_policy_changed(struct apply *a, slot namespace_);

@@ -38,7 +38,6 @@ struct registry_limits {
     uint32_t
         session_extras_n; /* sessions that are detached, cooling down, demoted or slow */
     uint32_t states_n; /* states on their way to a successor, 64 KiB each */
-    uint64_t names_bytes;
 };
 #define REGISTRY_LIMITS_DEFAULT                                                \
     {                                                                          \
@@ -46,7 +45,6 @@ struct registry_limits {
         .sessions_n = 1u << 22, .leases_n = 1u << 20,                          \
         .window_blocks_n = 1u << 21, .scope_extras_n = 1u << 22,               \
         .session_extras_n = 1u << 22, .states_n = 1u << 12,                    \
-        .names_bytes = 1ull << 30,                                             \
     }
 
 /* Bounds of what one entry may cause. */

@@ -23,9 +23,11 @@ struct pool {
     slot free_head;
 };
 
-/* Linear hashing: grows one bucket at a time, so that no insert is long. Chains run through the objects. */
+/* Linear hashing: grows one bucket at a time, so that no insert is long. Chains run through the objects; see table.h. */
 struct table {
     slot *heads;
+    uint32_t hash_at;  /* where in an object its hash is, */
+    uint32_t next_at;  /* and the next slot of its chain */
     uint32_t capacity; /* buckets at most; a power of two */
     uint32_t level;    /* 1 << level buckets, and `split` more */
     uint32_t split;
@@ -54,7 +56,8 @@ struct object {
 
 typedef uint32_t name_ref; /* into struct names; 0: empty */
 
-/* Variable-length names in size classes of 16, 32, 64 and 136 bytes, one byte of length in front. */
+/* Variable-length names in size classes of 16, 32, 64 and 136 bytes, one byte of length in front and a NUL behind. A name lives
+ * as long as its object, and that until the walk: so views in events outlive the entry that closes what they name. */
 struct names {
     struct pool classes[4];
 };
@@ -105,6 +108,7 @@ struct state_blob {
 
 struct namespace_ {
     struct object object;
+    uint64_t born; /* index of the entry that made it: key of its row */
     name_ref name;
     uint32_t sessions_n;
     uint32_t groups_n;
@@ -172,12 +176,13 @@ struct session {
     slot lease;
     slot next; /* on the device */
     slot prev;
-    slot lease_next;
+    slot lease_next; /* a ring; see struct lease */
     slot lease_prev;
     name_ref tab;
     slot extra; /* struct session_extra; 0: none */
     int32_t score;
-    uint32_t attachment; /* from 1, +1 for each attach */
+    uint32_t policy_version; /* of its namespace, when `score` was made */
+    uint32_t attachment;     /* from 1, +1 for each attach */
     uint32_t heap_at;
 };
 
@@ -201,9 +206,11 @@ struct lease {
     uint8_t nonce[16];
     uint32_t ttl_ms;
     uint32_t sessions_n;
-    slot sessions;   /* head of the list */
-    slot window;     /* newest block; 0: none */
-    slot nonce_next; /* chain of the nonce table */
+    uint32_t detached_n; /* of them */
+    slot sessions;       /* a ring: those that aren't detached first */
+    slot window;         /* newest block; 0: none */
+    slot nonce_next;     /* chain of the nonce table */
+    uint32_t nonce_hash;
     name_ref label;
     uint32_t window_n; /* replies kept */
     uint32_t heap_at;  /* ended, with sessions to sweep */
@@ -214,6 +221,7 @@ struct lease {
 /* Replies to sequences block * 16 .. + 15 of one client. */
 struct window {
     struct object object;
+    uint64_t lease_id; /* outlives the lease's slot, for the row's key */
     uint64_t block;
     struct reply replies[WINDOW_BLOCK];
     slot lease;
@@ -268,6 +276,8 @@ struct registry {
     uint64_t namespaces_max;
 
     struct pool pools[OBJECT_KINDS];
+    uint32_t objects_n
+        [OBJECT_KINDS]; /* without those that are deleted and wait for the walk: limits count these */
     slot dirty[OBJECT_KINDS]; /* heads of lists */
     uint32_t deleted_n;       /* objects that wait for the walk */
     struct pool scope_extras;
@@ -311,23 +321,61 @@ static inline void *pool_at(const struct pool *p, slot s)
     ASSERT(s != 0 && s <= p->high);
     return p->base + (size_t)s * p->item_bytes;
 }
-struct namespace_ *namespace_at(const struct registry *r, slot s);
-struct group *group_at(const struct registry *r, slot s);
-struct device *device_at(const struct registry *r, slot s);
-struct session *session_at(const struct registry *r, slot s);
-struct lease *lease_at(const struct registry *r, slot s);
-struct window *window_at(const struct registry *r, slot s);
-name_ref name_put(struct names *n, struct bytes name);
-struct bytes name_get(const struct names *n, name_ref ref);
+static inline struct namespace_ *namespace_at(const struct registry *r, slot s)
+{
+    return pool_at(&r->pools[OBJECT_NAMESPACE], s);
+}
+static inline struct group *group_at(const struct registry *r, slot s)
+{
+    return pool_at(&r->pools[OBJECT_GROUP], s);
+}
+static inline struct device *device_at(const struct registry *r, slot s)
+{
+    return pool_at(&r->pools[OBJECT_DEVICE], s);
+}
+static inline struct session *session_at(const struct registry *r, slot s)
+{
+    return pool_at(&r->pools[OBJECT_SESSION], s);
+}
+static inline struct lease *lease_at(const struct registry *r, slot s)
+{
+    return pool_at(&r->pools[OBJECT_LEASE], s);
+}
+static inline struct window *window_at(const struct registry *r, slot s)
+{
+    return pool_at(&r->pools[OBJECT_WINDOW], s);
+}
+
+/* --- names.c --------------------------------------------------------------------------------------------------------- */
+name_ref name_put(struct names *n, struct bytes name); /* <= NAME_BYTES_MAX */
+struct bytes name_get(const struct names *n, name_ref ref); /* with a NUL */
 void name_drop(struct names *n, name_ref ref);
 
-/* --- find.c: hash tables and finding, making, removing ------------------------------------------------------------------- */
+/* --- extras.c: what few objects need --------------------------------------------------------------------------------- */
+/* NULL: none, which means the same as all zero. */
+const struct session_extra *session_extra(const struct registry *r,
+                                          const struct session *s);
+const struct scope_extra *scope_extra(const struct registry *r,
+                                      const struct scope *scope);
+/* The one there is, or a new zeroed one. */
+struct session_extra *session_extra_need(struct registry *r, struct session *s);
+struct scope_extra *scope_extra_need(struct registry *r, struct scope *scope);
+/* Frees it if it's all zero. */
+void session_extra_trim(struct registry *r, struct session *s);
+void scope_extra_trim(struct registry *r, struct scope *scope);
+/* Frees it whatever is in it, with its state. */
+void session_extra_drop(struct registry *r, struct session *s);
+void scope_extra_drop(struct registry *r, struct scope *scope);
+
+/* --- find.c ---------------------------------------------------------------------------------------------------------- */
 slot find_namespace(const struct registry *r, struct bytes name);
 slot find_group(const struct registry *r, slot namespace_, struct bytes name);
 slot find_device(const struct registry *r, slot group, struct bytes name);
 slot find_session(const struct registry *r, uint64_t id);
 slot find_lease(const struct registry *r, uint64_t id);
-/* The scope that a path names, with its group and (device scopes) device; NULL: none, reason says why. */
+slot find_nonce(const struct registry *r, const uint8_t nonce[16]);
+/* The scope that a path names, with its group and (device scopes) device. INVALID: malformed, reason says which part;
+ * NOT_FOUND: no such namespace or scope. */
 struct scope_ref {
     slot group;
     slot device; /* 0: the group's scope */
@@ -337,10 +385,45 @@ MUST_USE enum baton_status find_scope(const struct registry *r,
                                       struct scope_ref *out,
                                       uint32_t *out_reason);
 struct scope *scope_at(const struct registry *r, struct scope_ref ref);
+/* The session that a member of the scope stands for: itself, or its device's leader tab. Its slot and its id, 0 if none. */
+slot scope_session_slot(const struct registry *r, struct scope_ref ref,
+                        slot member);
+uint64_t scope_session(const struct registry *r, struct scope_ref ref,
+                       slot member);
+/* Namespace of a group, and of a session. */
+struct namespace_ *group_namespace(const struct registry *r, slot group);
+struct namespace_ *session_namespace(const struct registry *r, slot session);
 
-/* --- dirty.c / rows.c ---------------------------------------------------------------------------------------------------- */
+/* --- objects.c: making and removing ---------------------------------------------------------------------------------- */
+slot make_namespace(struct registry *r, uint64_t born, struct bytes name);
+slot make_group(struct registry *r, uint64_t born, slot namespace_,
+                struct bytes name);
+slot make_device(struct registry *r, uint64_t born, slot group,
+                 struct bytes name);
+/* On its device and its lease; FLAG_DETACHED is set before if it's to be. */
+struct session_seed {
+    uint64_t id;
+    slot device;
+    slot lease;
+    struct bytes tab;
+    bool detached;
+};
+slot make_session(struct registry *r, const struct session_seed *seed);
+slot make_lease(struct registry *r, uint64_t id, const uint8_t nonce[16],
+                struct bytes label);
+/* Unlinked from lists, tables and the heap at once; the slot is freed by the walk. Nothing may hang on it any more. A session's device
+ * and group go too if they're empty then, and the namespace if it has no policy of its own. */
+void remove_session(struct apply *a, slot session);
+void remove_lease(struct registry *r, slot lease);
+void remove_namespace_if_empty(struct registry *r, slot namespace_);
+/* Puts a session on another lease, or on the other side of its lease's ring as its FLAG_DETACHED says now. */
+void move_session(struct registry *r, slot session, slot lease);
+
+/* --- dirty.c ----------------------------------------------------------------------------------------------------------- */
 void dirty_mark(struct registry *r, enum object_kind kind, slot s);
 void dirty_scope(struct registry *r, struct scope_ref ref);
+/* Deletes: its row goes with the next walk, and its slot then. */
+void dirty_delete(struct registry *r, enum object_kind kind, slot s);
 
 /* --- due.c --------------------------------------------------------------------------------------------------------------- */
 /* at_ms == UINT64_MAX takes it out. heap_at of the object is kept by the heap. */
@@ -348,6 +431,11 @@ void due_set(struct registry *r, enum due_kind kind, slot object,
              uint64_t at_ms);
 uint64_t due_at(const struct registry *r,
                 uint32_t heap_at); /* UINT64_MAX if 0 */
+/* Ids of up to `max` sessions of the namespace that are scored under an older policy, from its rescore_from on; *out_next is where to
+ * look on (SLOT_END: there are no more). Looks at a bounded number of slots, so it may find none and not be at the end. */
+#define SLOT_END UINT32_MAX
+uint32_t due_rescore(const struct registry *r, slot namespace_, uint64_t *out,
+                     uint32_t max, slot *out_next);
 
 /* --- emit.c: events ------------------------------------------------------------------------------------------------------- */
 /* A new event with the paths, slots, score, capabilities and lease of the session (0: none) filled in. */
