@@ -28,6 +28,16 @@ void election_session_changed(struct apply *a, slot session);
 void election_session_leaving(struct apply *a, slot session, enum cause cause,
                               struct bytes state);
 
+/* When several sessions go or are detached in one entry (SweepLease), the flags of all of them are set before the first of these calls:
+ * a scope grants at most once in an entry (S1), so it mustn't grant to one that falls later in the same entry. */
+
+/* A session's own deadlines, and the end of its patience: holder's grace, session's grace, cooldown, demotion, slowness (an rtt at or
+ * above the policy's for too long). _schedule puts the earliest into the due heap (DUE_SESSION; the command for all of them is
+ * EndGrace): call it when FLAG_DETACHED or FLAG_HOLDER_GRACE_OVER changed, and after loading rows. _due ends what's over of cooldown,
+ * demotion and slowness, and settles; false if none was (then, unless a grace was over, the command is void). */
+void election_session_schedule(struct registry *r, slot session);
+bool election_session_due(struct apply *a, slot session);
+
 /* The device (or group: device 0) is about to be removed, and is empty: its extra, state and due entry go. No event: what there was to
  * tell has been told by election_session_leaving(). */
 void election_scope_drop(struct apply *a, struct scope_ref ref);
@@ -70,7 +80,10 @@ void policy_to_message(const struct policy *policy, struct arena *arena,
 /* Candidate order at one scope: the best eligible member that isn't `not_this`, 0 if none. The slow, plain way: a walk over all members; the
  * oracle in registry_check and the fallback when a holder or backup falls. */
 slot election_best(const struct registry *r, struct scope_ref ref,
-                   slot not_this, uint64_t time_ms);
+                   slot not_this);
 enum role election_role(const struct registry *r, slot session);
+
+/* Holder, backup and hand-off of the scope are what they must be (S1, S2, S9, the oracle above). O(members). */
+void election_check_scope(const struct registry *r, struct scope_ref ref);
 
 #endif
