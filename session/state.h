@@ -416,8 +416,8 @@ slot make_lease(struct registry *r, uint64_t id, const uint8_t nonce[16],
 void remove_session(struct apply *a, slot session);
 void remove_lease(struct registry *r, slot lease);
 void remove_namespace_if_empty(struct registry *r, slot namespace_);
-/* Puts a session on another lease, or on the other side of its lease's ring as its FLAG_DETACHED says now. */
-void move_session(struct registry *r, slot session, slot lease);
+/* Puts a session on a lease (another, or its own), detached or not: sets the flag, not the times. */
+void move_session(struct registry *r, slot session, slot lease, bool detached);
 
 /* --- dirty.c ----------------------------------------------------------------------------------------------------------- */
 void dirty_mark(struct registry *r, enum object_kind kind, slot s);

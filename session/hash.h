@@ -1,0 +1,31 @@
+/* hash.h - hashes of keys, for the tables. They decide where a thing lies in memory, and nothing else. */
+#ifndef SESSION_HASH_H
+#define SESSION_HASH_H
+
+#include <xxhash.h>
+
+#include "proto/base.h"
+
+/* A name below a parent, named by its slot (0: below nothing). */
+static inline uint32_t hash_name(struct bytes name, uint32_t parent)
+{
+    return (uint32_t)XXH3_64bits_withSeed(name.data, name.n, parent);
+}
+
+/* Ids are log indices: close together, so every bit is mixed into the low ones (the finisher of MurmurHash3). */
+static inline uint32_t hash_id(uint64_t id)
+{
+    id ^= id >> 33;
+    id *= 0xFF51AFD7ED558CCDull;
+    id ^= id >> 33;
+    id *= 0xC4CEB9FE1A85EC53ull;
+    id ^= id >> 33;
+    return (uint32_t)id;
+}
+
+static inline uint32_t hash_bytes(const uint8_t *data, size_t n)
+{
+    return (uint32_t)XXH3_64bits(data, n);
+}
+
+#endif
