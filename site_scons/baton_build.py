@@ -6,6 +6,7 @@ import os
 import re
 import sys
 
+from catalog import USES
 from SCons.Script import Action, Alias, Depends, File
 
 VERSION = '0.1.0'
@@ -15,7 +16,7 @@ STRICT = ('-Wextra', '-Wconversion', '-Wshadow', '-Wstrict-prototypes',
           '-Wmissing-prototypes')
 
 # libbaton is these folders (users first), and shows these names only.
-PUBLIC_FOLDERS = ('client', 'transport', 'proto')
+PUBLIC_FOLDERS = ('client', 'proto')
 PUBLIC_NAMES = ('baton_*', 'status_name', 'status_text')
 
 _lock = None
@@ -55,9 +56,11 @@ def generated_env(env):
     return made
 
 
-def linked(env):
-    """What a program links: the folders so far, users first, then Debian's."""
-    return list(env['LIBRARIES'].values())[::-1] + env['SYSTEM_LIBS']
+def linked(env, folders):
+    """What a program of these folders links: users first, then Debian's."""
+    order = [name for name in reversed(USES) if name in folders]
+    return ([env['LIBRARIES'][name] for name in order
+             if name in env['LIBRARIES']] + env['SYSTEM_LIBS'])
 
 
 def folder_rules(env, name, sources, generated=()):
@@ -77,8 +80,8 @@ def folder_rules(env, name, sources, generated=()):
             + generated_env(pic).SharedObject(generated))
     for main in mains:
         program = main.name[:-len('_main.c')].replace('_', '-')
-        env['PROGRAMS'][program] = env.Program(program, [main],
-                                               LIBS=linked(env))[0]
+        env['PROGRAMS'][program] = env.Program(
+            program, [main], LIBS=linked(env, [name] + USES[name]))[0]
 
 
 def libbaton_rules(env):

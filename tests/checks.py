@@ -6,11 +6,13 @@ import json
 import os
 import re
 import subprocess
+import sys
 import tempfile
 
 import tidy
+from tidy import catalog
 
-ROOT = tidy.ROOT
+ROOT = catalog.ROOT
 CACHE = os.path.join(ROOT, 'build', 'clang-tidy')
 STAGE = os.path.join(ROOT, 'build', 'stage')
 PUBLIC = re.compile(r'baton_\w+|status_name|status_text')
@@ -32,7 +34,17 @@ def c_files():
 
 
 def clang_format():
-    return output_of(['clang-format', '--dry-run', '-Werror'] + c_files())
+    said = output_of(['clang-format', '--dry-run', '-Werror'] + c_files())
+    places = re.findall(r'^(\S+?:\d+):\d+: error:', said, re.MULTILINE)
+    if said and not places:
+        return said
+    files = {}
+    for place in places:
+        path, _, line = place.rpartition(':')
+        files.setdefault(path, []).append(line)
+    return ''.join('%s is not formatted at line %s (./dev fmt formats it)\n'
+                   % (path, ', '.join(list(dict.fromkeys(lines))[:8]))
+                   for path, lines in files.items())
 
 
 def shell_files():
@@ -49,6 +61,10 @@ def shell_files():
 
 def shellcheck():
     return output_of(['shellcheck', '--severity=style'] + shell_files())
+
+
+def pure():
+    return output_of([sys.executable, 'tests/tidy.py', 'pure'])
 
 
 def headers_of(path, seen):

@@ -11,22 +11,10 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.append(os.path.join(ROOT, 'site_scons'))
+import catalog  # noqa: E402
 
 LINES_MAX = 700
-
-# Who may include whom. Generated headers, baton/v1/*.pb-c.h, are of proto.
-INCLUDES = {
-    'proto': {'proto'},
-    'raft': {'raft', 'proto'},
-    'session': {'session', 'raft', 'proto'},
-    'transport': {'transport', 'proto'},
-    'node': {'node', 'session', 'raft', 'transport', 'proto'},
-    'client': {'client', 'proto'},
-    'relay': {'relay', 'client', 'proto'},
-    'sim': {'sim', 'node', 'session', 'raft', 'proto'},
-    'tests': {'tests', 'sim', 'relay', 'client', 'node', 'transport',
-              'session', 'raft', 'proto'},
-}
 
 # The store is the part of raft/ that isn't pure, and only the shell knows it.
 STORE = re.compile(r'raft/store\w*\.[ch]$')
@@ -166,7 +154,7 @@ def rule_includes(sources):
     """Includes point one way, from the root, to what is there."""
     for source in sources:
         folder = source.path.split('/')[0]
-        if not source.is_c or folder not in INCLUDES:
+        if not source.is_c or folder not in catalog.USES:
             continue
         for number, line in enumerate(source.lines, 1):
             found = re.match(r'\s*#\s*include\s+"([^"]+)"', line)
@@ -181,9 +169,9 @@ def rule_includes(sources):
             if not os.path.exists(os.path.join(ROOT, path)):
                 yield (source.path, number, 'includes %s, which is not there '
                        '(paths start at the root)' % path)
-            elif owner not in INCLUDES[folder]:
+            elif owner not in [folder] + catalog.USES[folder]:
                 yield (source.path, number, 'includes %s: %s/ may use %s only'
-                       % (path, folder, ', '.join(sorted(INCLUDES[folder]))))
+                       % (path, folder, ', '.join(catalog.USES[folder])))
             elif STORE.match(path) and not source.path.startswith(STORE_USERS):
                 yield (source.path, number,
                        'includes %s, which only the shell knows' % path)
