@@ -209,7 +209,7 @@ void json_text(struct json_writer *w, struct bytes text)
     put_quoted(w, text);
 }
 
-void json_string(struct json_writer *w, const char *text)
+void json_cstring(struct json_writer *w, const char *text)
 {
     struct bytes b = {0};
     if (text != NULL) {
@@ -287,7 +287,7 @@ void json_bool(struct json_writer *w, bool value)
     put(w, value ? "true" : "false", value ? 4 : 5);
 }
 
-void json_null(struct json_writer *w)
+void json_nothing(struct json_writer *w)
 {
     separate(w);
     put(w, "null", 4);
@@ -387,7 +387,7 @@ static void write_enum(struct json_writer *w, const ProtobufCEnumDescriptor *d,
         json_i64(w, value); /* from a newer version */
         return;
     }
-    json_string(w, known->name);
+    json_cstring(w, known->name);
 }
 
 static void write_value(struct json_writer *w,
@@ -426,7 +426,7 @@ static void write_value(struct json_writer *w,
         write_enum(w, f->descriptor, (int32_t)read_u32(at));
         break;
     case PROTOBUF_C_TYPE_STRING:
-        json_string(w, read_pointer(at));
+        json_cstring(w, read_pointer(at));
         break;
     case PROTOBUF_C_TYPE_BYTES: {
         ProtobufCBinaryData b = {0};

@@ -47,8 +47,9 @@ void json_array_end(struct json_writer *w);
 /* In an object, before each value. */
 void json_key(struct json_writer *w, const char *key);
 
-/* Malformed UTF-8 comes out as U+FFFD. NULL is the empty string. */
-void json_string(struct json_writer *w, const char *text);
+/* Malformed UTF-8 comes out as U+FFFD. NULL is the empty string. (Not json_string and json_null: jansson, which programs link
+ * beside this, has functions of those names, and would call ours.) */
+void json_cstring(struct json_writer *w, const char *text);
 void json_text(struct json_writer *w, struct bytes text);
 void json_hex(struct json_writer *w, struct bytes b);
 void json_u64(struct json_writer *w, uint64_t value);
@@ -56,7 +57,7 @@ void json_u64_string(struct json_writer *w, uint64_t value);
 void json_i64(struct json_writer *w, int64_t value);
 void json_i64_string(struct json_writer *w, int64_t value);
 void json_bool(struct json_writer *w, bool value);
-void json_null(struct json_writer *w);
+void json_nothing(struct json_writer *w);
 
 /* A whole message as one value. `flags`: JSON_*. */
 void json_message(struct json_writer *w, const ProtobufCMessage *m,

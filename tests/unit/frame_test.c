@@ -83,7 +83,7 @@ static void test_takes_a_stream_byte_by_byte(void **state)
     (void)state;
     static const size_t bodies[] = {1, 300, 5};
     uint8_t stream[3 * FRAME_HEAD_BYTES + 306];
-    size_t ends[3];
+    size_t ends[3] = {0};
     size_t n = 0;
     for (size_t i = 0; i < countof(bodies); i++) {
         frame_head(stream + n, bodies[i]);
@@ -95,7 +95,8 @@ static void test_takes_a_stream_byte_by_byte(void **state)
 
     size_t taken = 0;
     size_t frames = 0;
-    for (size_t arrived = 0; arrived <= n; arrived++) {
+    for (size_t arrived = 0; arrived <= n && frames < countof(ends);
+         arrived++) {
         /* On the heap in just its size, for the sanitizer to see a look past the end. */
         uint8_t *in = malloc(arrived - taken + 1);
         assert_non_null(in);
