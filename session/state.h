@@ -310,8 +310,17 @@ struct apply {
     uint64_t index;
     uint64_t term;
     uint64_t time_ms;
+    slot lease; /* live, of the client that commands; 0: the leader itself */
     struct registry_out *out;
 };
+
+/* --- apply.c --------------------------------------------------------------------------------------------------------- */
+/* The reply, to what isn't done: nothing was changed before, nothing is after. */
+void apply_refuse(struct apply *a, enum baton_status status, uint32_t reason,
+                  int64_t detail);
+/* The session, if it's the commanding lease's to speak for, under this attachment (0: whichever); else 0, and it's refused: NO_SESSION,
+ * OTHER_LEASE, ATTACHMENT. */
+slot apply_own_session(struct apply *a, uint64_t id, uint32_t attachment);
 
 /* --- pool.c ---------------------------------------------------------------------------------------------------------- */
 slot pool_take(struct pool *p); /* zeroed object; ASSERTs that there's one */
