@@ -104,9 +104,10 @@ def libbaton_rules(env):
     keep = ' '.join("--keep-global-symbol='%s'" % name
                     for name in PUBLIC_NAMES)
     pic.Command('libbaton.a', env['PIC']['client'] + below, Action([
-        'ld -r -o ${TARGET}.o $SOURCES',
-        'objcopy --wildcard %s ${TARGET}.o' % keep,
-        'ar rcsD $TARGET ${TARGET}.o'], '  AR      $TARGET'))
+        'ld -r -o ${TARGET.dir}/baton.o $SOURCES',
+        'objcopy --wildcard %s ${TARGET.dir}/baton.o' % keep,
+        'rm -f $TARGET',
+        'ar rcsD $TARGET ${TARGET.dir}/baton.o'], '  AR      $TARGET'))
 
 
 def header_text(path, seen):
