@@ -4,22 +4,24 @@
 
 #include "proto/frame.h"
 
-/* A varint of at most bytes_max bytes from the front of *in, which moves on. False if it's cut, longer, or doesn't fit. */
-static bool take_varint(struct bytes *in, size_t bytes_max, uint64_t *out)
+/* Reads a varint of at most bytes_max bytes. Where it ends; NULL if it's cut or longer. */
+static const uint8_t *take_varint(const uint8_t *at, const uint8_t *end,
+                                  size_t bytes_max, uint64_t *out)
 {
-    ASSERT(bytes_max <= 10);
+    /* Nearly all of them are tags and lengths of one byte. */
+    if (at < end && *at < 0x80) {
+        *out = *at;
+        return at + 1;
+    }
     uint64_t value = 0;
-    for (size_t i = 0; i < bytes_max && i < in->n; i++) {
-        uint8_t byte = in->data[i];
-        value |= (uint64_t)(byte & 0x7F) << (7 * i);
-        if (byte < 0x80) {
-            in->data += i + 1;
-            in->n -= i + 1;
+    for (size_t i = 0; i < bytes_max && at + i < end; i++) {
+        value |= (uint64_t)(at[i] & 0x7F) << (7 * i);
+        if (at[i] < 0x80) {
             *out = value;
-            return true;
+            return at + i + 1;
         }
     }
-    return false;
+    return NULL;
 }
 
 static bool has_zero(struct bytes b)
@@ -55,6 +57,22 @@ static bool may_hold_text(const ProtobufCMessageDescriptor *type)
     return false;
 }
 
+/* As protobuf_c_message_descriptor_get_field(), which asserts and searches: types have a few runs of numbers, mostly one. */
+static const ProtobufCFieldDescriptor *
+field_of(const ProtobufCMessageDescriptor *type, uint32_t number)
+{
+    for (unsigned i = 0; i < type->n_field_ranges; i++) {
+        const ProtobufCIntRange *range = &type->field_ranges[i];
+        uint32_t within = number - (uint32_t)range->start_value;
+        /* There is one range more than counted, for the end of the last. */
+        if (within < range[1].orig_index - range->orig_index) {
+            ASSERT(range->orig_index + within < type->n_fields);
+            return &type->fields[range->orig_index + within];
+        }
+    }
+    return NULL;
+}
+
 /* True if the bytes are fields one after the other, and no text in them, however deep, has a NUL. protobuf-c wouldn't tell: it
  * copies the whole text, and who reads it as a C string sees the front of it. What's refused here protobuf-c could still
  * have taken (a tag with bits that don't fit); what passes, it reads the same way. */
@@ -81,18 +99,20 @@ static bool is_text_whole(const ProtobufCMessageDescriptor *type,
                           struct bytes in, unsigned depth)
 {
     ASSERT(depth < CODEC_DEPTH_MAX);
-    while (in.n > 0) {
+    const uint8_t *at = in.data;
+    const uint8_t *end = in.n == 0 ? at : at + in.n;
+    while (at < end) {
         uint64_t tag = 0;
         uint64_t n = 0;
-        if (!take_varint(&in, 5, &tag) || tag > UINT32_MAX || tag < 8) {
+        at = take_varint(at, end, 5, &tag);
+        if (at == NULL || tag > UINT32_MAX || tag < 8) {
             return false;
         }
         switch (tag & 7) {
         case PROTOBUF_C_WIRE_TYPE_VARINT:
-            if (!take_varint(&in, 10, &n)) {
-                return false;
-            }
-            continue;
+            at = take_varint(at, end, 10, &n);
+            n = 0;
+            break;
         case PROTOBUF_C_WIRE_TYPE_64BIT:
             n = 8;
             break;
@@ -100,21 +120,20 @@ static bool is_text_whole(const ProtobufCMessageDescriptor *type,
             n = 4;
             break;
         case PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED:
-            if (!take_varint(&in, 5, &n) || n > in.n ||
-                !is_value_whole(protobuf_c_message_descriptor_get_field(
-                                    type, (unsigned)(tag >> 3)),
-                                (struct bytes){in.data, (size_t)n}, depth)) {
+            at = take_varint(at, end, 5, &n);
+            if (at == NULL || n > (size_t)(end - at) ||
+                !is_value_whole(field_of(type, (uint32_t)tag >> 3),
+                                (struct bytes){at, (size_t)n}, depth)) {
                 return false;
             }
             break;
         default:
             return false; /* groups, and what was never given out */
         }
-        if (n > in.n) {
+        if (at == NULL || n > (size_t)(end - at)) {
             return false;
         }
-        in.data += n;
-        in.n -= (size_t)n;
+        at += n;
     }
     return true;
 }
