@@ -19,6 +19,9 @@
 
 #include "raft/types.h"
 
+/* Longest key of a row, and none is empty: what LMDB takes. */
+#define STORE_ROW_KEY_BYTES_MAX 511
+
 struct store;
 
 struct store_options {
