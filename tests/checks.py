@@ -126,7 +126,19 @@ def clang_tidy(workers):
         os.path.join(ROOT, entry['file'])))
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         said = list(pool.map(lambda entry: tidy_one(entry, settings), entries))
-    return ''.join(said)
+    return once_each(said)
+
+
+def once_each(said):
+    """A finding in a header is told by each file that includes it."""
+    seen = {}
+    for text in said:
+        for block in re.split(r'^(?=\S+:\d+:\d+: (?:error|warning):)', text,
+                              flags=re.MULTILINE):
+            first = re.sub(r'^%s/(\./)?' % re.escape(ROOT), '',
+                           block.split('\n', 1)[0])
+            seen.setdefault(first, block)
+    return ''.join(seen.values())
 
 
 def exports():
