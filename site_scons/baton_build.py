@@ -16,7 +16,7 @@ STRICT = ('-Wextra', '-Wconversion', '-Wshadow', '-Wstrict-prototypes',
           '-Wmissing-prototypes')
 
 # libbaton is these folders (users first), and shows these names only.
-PUBLIC_FOLDERS = ('client', 'proto')
+PUBLIC_FOLDERS = ('client', 'transport', 'proto')
 PUBLIC_NAMES = ('baton_*', 'status_name', 'status_text')
 
 _lock = None

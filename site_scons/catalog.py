@@ -13,8 +13,8 @@ USES = {
     'session': ['raft', 'proto'],
     'transport': ['proto'],
     'node': ['session', 'raft', 'transport', 'proto'],
-    'client': ['proto'],
-    'relay': ['client', 'proto'],
+    'client': ['transport', 'proto'],
+    'relay': ['client', 'transport', 'proto'],
     'sim': ['node', 'session', 'raft', 'proto'],
     'tests': ['sim', 'relay', 'client', 'node', 'transport', 'session',
               'raft', 'proto'],
@@ -44,6 +44,10 @@ def script():
 
 def fuzz():
     return _stems('tests/fuzz', '_fuzz.c')
+
+
+def bench():
+    return _stems('tests/bench', '_bench.c')
 
 
 def cluster():
