@@ -45,18 +45,6 @@ static bool has_zero(struct bytes b)
     return false;
 }
 
-/* Could there be text in it? Log entries and rows, the bulk of what nodes send each other, have none: no need to look. */
-static bool may_hold_text(const ProtobufCMessageDescriptor *type)
-{
-    for (unsigned i = 0; i < type->n_fields; i++) {
-        if (type->fields[i].type == PROTOBUF_C_TYPE_STRING ||
-            type->fields[i].type == PROTOBUF_C_TYPE_MESSAGE) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* As protobuf_c_message_descriptor_get_field(), which asserts and searches: types have a few runs of numbers, mostly one. */
 static const ProtobufCFieldDescriptor *
 field_of(const ProtobufCMessageDescriptor *type, uint32_t number)
@@ -73,13 +61,15 @@ field_of(const ProtobufCMessageDescriptor *type, uint32_t number)
     return NULL;
 }
 
-/* True if the bytes are fields one after the other, and no text in them, however deep, has a NUL. protobuf-c wouldn't tell: it
- * copies the whole text, and who reads it as a C string sees the front of it. What's refused here protobuf-c could still
- * have taken (a tag with bits that don't fit); what passes, it reads the same way. */
-static bool is_text_whole(const ProtobufCMessageDescriptor *type,
-                          struct bytes in, unsigned depth);
+/* True if the bytes are fields one after the other, at every level, and no text in them has a NUL. protobuf-c alone won't do:
+ *  - it copies a text with a NUL, and who reads it as a C string sees the front of it, another name than was sent;
+ *  - it takes a field number 0 if that's written in two bytes or more, writes it in one, and then refuses its own writing:
+ *    a command that a client sent would decode at the edge, and not from the log.
+ * What's refused here protobuf-c could have taken; what passes, it reads the same way. */
+static bool is_sound(const ProtobufCMessageDescriptor *type, struct bytes in,
+                     unsigned depth);
 
-static bool is_value_whole(const ProtobufCFieldDescriptor *field,
+static bool is_value_sound(const ProtobufCFieldDescriptor *field,
                            struct bytes value, unsigned depth)
 {
     if (field == NULL) {
@@ -88,15 +78,14 @@ static bool is_value_whole(const ProtobufCFieldDescriptor *field,
     if (field->type == PROTOBUF_C_TYPE_STRING) {
         return !has_zero(value);
     }
-    if (field->type == PROTOBUF_C_TYPE_MESSAGE &&
-        may_hold_text(field->descriptor)) {
-        return is_text_whole(field->descriptor, value, depth + 1);
+    if (field->type == PROTOBUF_C_TYPE_MESSAGE) {
+        return is_sound(field->descriptor, value, depth + 1);
     }
     return true;
 }
 
-static bool is_text_whole(const ProtobufCMessageDescriptor *type,
-                          struct bytes in, unsigned depth)
+static bool is_sound(const ProtobufCMessageDescriptor *type, struct bytes in,
+                     unsigned depth)
 {
     ASSERT(depth < CODEC_DEPTH_MAX);
     const uint8_t *at = in.data;
@@ -122,7 +111,7 @@ static bool is_text_whole(const ProtobufCMessageDescriptor *type,
         case PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED:
             at = take_varint(at, end, 5, &n);
             if (at == NULL || n > (size_t)(end - at) ||
-                !is_value_whole(field_of(type, (uint32_t)tag >> 3),
+                !is_value_sound(field_of(type, (uint32_t)tag >> 3),
                                 (struct bytes){at, (size_t)n}, depth)) {
                 return false;
             }
@@ -144,7 +133,7 @@ ProtobufCMessage *codec_decode(const ProtobufCMessageDescriptor *type,
     ASSERT(type != NULL);
     ASSERT_IMPLIES(in.n > 0, in.data != NULL);
     /* Lengths on the wire are 32 bits, and protobuf-c counts with int here and there. */
-    if (in.n > FRAME_PEER_BYTES_MAX || !is_text_whole(type, in, 0)) {
+    if (in.n > FRAME_PEER_BYTES_MAX || !is_sound(type, in, 0)) {
         return NULL;
     }
     ProtobufCAllocator allocator = arena_allocator(a);

@@ -332,6 +332,22 @@ static void test_refuses_what_is_malformed(void **state)
     }
 }
 
+/* Found by fuzzing: protobuf-c takes a field 0 that's written in two bytes, and encodes it to what it won't take again. */
+static void test_refuses_field_zero_at_any_depth(void **state)
+{
+    (void)state;
+    struct arenas a = fresh_arenas();
+    static const uint8_t top[] = {0x80, 0x00, 1};
+    static const uint8_t below[] = {0xCA, 2, 5, 8, 1, 0x80, 0x00, 1};
+    static const uint8_t good[] = {0xCA, 2, 5, 8, 1, 0xA0, 0x00, 1};
+    assert_null(
+        codec_decode_command((struct bytes){top, sizeof top}, &a.decoded));
+    assert_null(
+        codec_decode_command((struct bytes){below, sizeof below}, &a.decoded));
+    assert_non_null(
+        codec_decode_command((struct bytes){good, sizeof good}, &a.decoded));
+}
+
 /* A name deep inside a request, with a NUL: as C text it would be another, shorter name. */
 static void test_finds_a_nul_at_any_depth(void **state)
 {
@@ -476,6 +492,7 @@ int main(void)
         cmocka_unit_test(test_encodes_only_what_fits),
         cmocka_unit_test(test_arena_caps_what_bytes_can_ask_for),
         cmocka_unit_test(test_refuses_what_is_malformed),
+        cmocka_unit_test(test_refuses_field_zero_at_any_depth),
         cmocka_unit_test(test_finds_a_nul_at_any_depth),
         cmocka_unit_test(test_survives_every_truncation),
         cmocka_unit_test(test_survives_mutations),
