@@ -46,7 +46,7 @@ enum event_kind {
     EVENT_POLICY_SET = 14,
     EVENT_LEASE_OPENED = 15,
     EVENT_LEASE_ENDED = 16,
-    EVENT_NODE_SEEN = 17,
+    EVENT_NODE_SEEN = 17, /* attachment: the node; epoch: its boot */
 };
 
 enum cause {

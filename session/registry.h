@@ -235,9 +235,10 @@ enum cause registry_claim(const struct registry *r, const Pb__Path *path,
 /* True if this very claim is on record already: no second entry for it. */
 bool registry_claim_audited(const struct registry *r, const Pb__Path *path,
                             uint64_t session, uint64_t epoch);
-/* True if the update would change nothing after quantising: answered without an entry. */
-bool registry_update_changes(const struct registry *r,
-                             const Pb__UpdateSession *update);
+/* True if it's an update by the session's lease, and would change nothing after quantising: answered without an entry, OK with the
+ * session's id and the attachment as detail. */
+bool registry_update_is_noop(const struct registry *r,
+                             const Pb__Command *command);
 /* Edge check of a client's command before it is proposed: the same functions as apply uses, on the fields alone. */
 MUST_USE enum baton_status registry_check_command(const Pb__Command *command,
                                                   uint32_t *out_reason,
