@@ -28,7 +28,8 @@ SAME(UNAVAILABLE);
 
 #define STATUS_END ((uint32_t)BATON_UNAVAILABLE + 1)
 
-/* A sentence for people. In it, {} stands for the detail as a number, {field} for the policy field of that number. */
+/* A sentence for people. In it, {} stands for the detail as a number; {field} and {range} for the policy field of that number and
+ * what it may hold; {weight} for the capability of that number. */
 struct sentence {
     enum baton_status status;
     enum baton_reason reason;
@@ -36,7 +37,32 @@ struct sentence {
 };
 
 #define A_NAME "give 1 to 128 bytes of UTF-8 without control characters or '/'."
-#define A_TEXT "give at most 256 bytes of UTF-8 without control characters."
+#define A_TEXT "bytes of UTF-8 without control characters."
+
+/* What session/policy.c takes; a test of status_text() holds the two together. By field number. */
+static const char *const policy_ranges[] = {
+    [1] = "each capability at most once, with -1000 to 1000 points",
+    [2] = "1 to 20000 points",
+    [3] = "100 to 86400000 ms",
+    [4] = "1000 to 86400000 ms",
+    [5] = "1000 to 2592000000 ms, at least min_tenure_ms, or 0 for off",
+    [6] = "100 to 60000 ms",
+    [7] = "100 to 60000 ms",
+    [8] = "1000 to 86400000 ms",
+    [9] = "100 to 86400000 ms, at most session_grace_ms",
+    [10] = "1 to 1000 moves, or 0 for off",
+    [11] = "1000 to 86400000 ms",
+    [12] = "1000 to 86400000 ms",
+    [13] = "32 to 600000 ms",
+    [14] = "100 to 3600000 ms, or 0 for off",
+    [15] = "32 to 600000 ms, at most demote_rtt_ms",
+    [16] = "1000 to 86400000 ms",
+    [17] = "1 to 4294967295 sessions",
+    [18] = "1 to 4294967295 sessions",
+    [19] = "1 to 1048576 devices",
+    [20] = "1 to 65536 tabs",
+    [21] = "1 to 65536 bytes",
+};
 
 /* What a status says when there is no more to be said, in the order of their numbers. */
 static const struct sentence by_status[] = {
@@ -90,7 +116,8 @@ static const struct sentence by_reason[] = {
     {BATON_INVALID, REASON_GROUP, "The group's name is malformed: " A_NAME},
     {BATON_INVALID, REASON_DEVICE, "The device's name is malformed: " A_NAME},
     {BATON_INVALID, REASON_TAB, "The tab's name is malformed: " A_NAME},
-    {BATON_INVALID, REASON_LABEL, "The lease's label is malformed: " A_TEXT},
+    {BATON_INVALID, REASON_LABEL,
+     "The lease's label is malformed: give at most 128 " A_TEXT},
     {BATON_INVALID, REASON_TTL,
      "The lease's TTL is out of range: give 1000 to 600000 ms."},
     {BATON_INVALID, REASON_NONCE,
@@ -125,9 +152,10 @@ static const struct sentence by_reason[] = {
     {BATON_INVALID, REASON_PRIORITY,
      "The capability priority is out of range: give -100 to 100."},
     {BATON_INVALID, REASON_STATE_BYTES,
-     "The state for the successor is too long: give at most 65536 bytes, or "
-     "fewer if the namespace's policy says so (state_bytes_max)."},
-    {BATON_INVALID, REASON_TEXT, "The text is malformed: " A_TEXT},
+     "The state for the successor is too long: give at most {} bytes; the "
+     "namespace's policy can allow up to 65536 (state_bytes_max)."},
+    {BATON_INVALID, REASON_TEXT,
+     "The text is malformed: give at most 256 " A_TEXT},
     {BATON_INVALID, REASON_SEQUENCE,
      "The sequence is out of range: number a lease's requests from 1 up, and "
      "never below the first_outstanding that was sent."},
@@ -155,10 +183,10 @@ static const struct sentence by_reason[] = {
 
     {BATON_INVALID, REASON_POLICY_FIELD,
      "The policy's field {field} is out of range, and nothing was changed: "
-     "docs/protocol.md lists the ranges."},
+     "give {range}."},
     {BATON_INVALID, REASON_POLICY_WEIGHT,
-     "The policy's weights are malformed, and nothing was changed: name each "
-     "capability at most once, with -1000 to 1000 points."},
+     "The policy's weight of {weight} is wrong, and nothing was changed: name "
+     "each known capability at most once, with -1000 to 1000 points."},
 
     {BATON_LIMIT, REASON_SESSIONS_NAMESPACE,
      "The namespace has all the {} sessions that its policy allows: close "
@@ -175,6 +203,15 @@ static const struct sentence by_reason[] = {
     {BATON_LIMIT, REASON_NAMESPACES_CLUSTER,
      "The cluster has all the {} namespaces that it may have: use one that's "
      "there, or raise the cluster's namespaces_max."},
+    {BATON_INVALID, REASON_SESSIONS_CLUSTER,
+     "The cluster's sessions_max is out of range: give 1 to {}, or 0 to leave "
+     "it."},
+    {BATON_INVALID, REASON_LEASES_CLUSTER,
+     "The cluster's leases_max is out of range: give 1 to {}, or 0 to leave "
+     "it."},
+    {BATON_INVALID, REASON_NAMESPACES_CLUSTER,
+     "The cluster's namespaces_max is out of range: give 1 to {}, or 0 to "
+     "leave it."},
     {BATON_LIMIT, REASON_GROUPS_CLUSTER,
      "The cluster has all the {} groups that it can hold: wait until some "
      "are empty."},
@@ -348,19 +385,75 @@ static void put_number(struct sink *s, int64_t value)
     put(s, digits + at, sizeof digits - at);
 }
 
+static void put_text(struct sink *s, const char *text)
+{
+    put(s, text, strlen(text));
+}
+
 static void put_policy_field(struct sink *s, int64_t number)
 {
     const ProtobufCFieldDescriptor *field = NULL;
-    if (number > 0 && number <= INT32_MAX) {
+    if (number > 0 && (uint64_t)number < countof(policy_ranges)) {
         field = protobuf_c_message_descriptor_get_field(&pb__policy__descriptor,
                                                         (unsigned)number);
     }
     if (field == NULL) {
-        put(s, "number ", 7);
+        put_text(s, "number ");
         put_number(s, number);
         return;
     }
-    put(s, field->name, strlen(field->name));
+    put_text(s, field->name);
+}
+
+static void put_policy_range(struct sink *s, int64_t number)
+{
+    if (number > 0 && (uint64_t)number < countof(policy_ranges)) {
+        put_text(s, policy_ranges[number]);
+        return;
+    }
+    put_text(s, "only fields that this version knows");
+}
+
+/* The capability's name as people write it: the one in the .proto, in lower case. */
+static void put_weight(struct sink *s, int64_t key)
+{
+    const ProtobufCEnumValue *known = NULL;
+    if (key > 0 && key <= INT32_MAX) {
+        known = protobuf_c_enum_descriptor_get_value(
+            &pb__capability_key__descriptor, (int)key);
+    }
+    if (known == NULL) {
+        put_text(s, "an unknown capability");
+        return;
+    }
+    for (const char *at = known->name; *at != '\0'; at++) {
+        bool is_upper = *at >= 'A' && *at <= 'Z';
+        char c = is_upper ? (char)(*at - 'A' + 'a') : *at;
+        put(s, &c, 1);
+    }
+}
+
+/* What's in the braces at `at`; how many bytes of the sentence that was. */
+static size_t put_part(struct sink *s, const char *at, int64_t detail)
+{
+    static const struct {
+        const char *name;
+        void (*write)(struct sink *s, int64_t detail);
+    } parts[] = {
+        {"{}", put_number},
+        {"{field}", put_policy_field},
+        {"{range}", put_policy_range},
+        {"{weight}", put_weight},
+    };
+    for (size_t i = 0; i < countof(parts); i++) {
+        size_t n = strlen(parts[i].name);
+        if (memcmp(at, parts[i].name, min_u64(n, strlen(at))) == 0) {
+            parts[i].write(s, detail);
+            return n;
+        }
+    }
+    ASSERT(!"a sentence has something else in braces");
+    return 0;
 }
 
 size_t status_text(enum baton_status status, uint32_t reason, int64_t detail,
@@ -378,13 +471,7 @@ size_t status_text(enum baton_status status, uint32_t reason, int64_t detail,
         put(&s, at, n);
         at += n;
         if (*at == '{') {
-            if (at[1] == '}') {
-                put_number(&s, detail);
-                at += strlen("{}");
-            } else {
-                put_policy_field(&s, detail);
-                at += strlen("{field}");
-            }
+            at += put_part(&s, at, detail);
         }
     }
     out[s.n] = '\0';

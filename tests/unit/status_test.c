@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "baton/v1/types.pb-c.h"
+#include "session/election.h"
 #include "tests/unit/assert_stub.h"
 
 #define STATUS_END ((uint32_t)BATON_UNAVAILABLE + 1)
@@ -43,10 +44,21 @@ static void test_sentences_whole(void **state)
          "The lease's TTL is out of range: give 1000 to 600000 ms."},
         {BATON_INVALID, REASON_POLICY_FIELD, 2,
          "The policy's field margin is out of range, and nothing was changed: "
-         "docs/protocol.md lists the ranges."},
+         "give 1 to 20000 points."},
         {BATON_INVALID, REASON_POLICY_FIELD, -7,
          "The policy's field number -7 is out of range, and nothing was "
-         "changed: docs/protocol.md lists the ranges."},
+         "changed: give only fields that this version knows."},
+        {BATON_INVALID, REASON_POLICY_WEIGHT, 5,
+         "The policy's weight of rtt_ms is wrong, and nothing was changed: "
+         "name each known capability at most once, with -1000 to 1000 "
+         "points."},
+        {BATON_INVALID, REASON_POLICY_WEIGHT, -1,
+         "The policy's weight of an unknown capability is wrong, and nothing "
+         "was changed: name each known capability at most once, with -1000 "
+         "to 1000 points."},
+        {BATON_INVALID, REASON_STATE_BYTES, 1000,
+         "The state for the successor is too long: give at most 1000 bytes; "
+         "the namespace's policy can allow up to 65536 (state_bytes_max)."},
         {BATON_LIMIT, REASON_TABS_DEVICE, 64,
          "The device has all the 64 tabs that its policy allows: close one, "
          "or raise tabs_per_device_max."},
@@ -151,6 +163,59 @@ static void test_policy_fields_have_names(void **state)
     }
 }
 
+static bool is_taken(const Pb__Policy *policy, unsigned number)
+{
+    struct policy out;
+    uint32_t reason = 0;
+    int64_t detail = 0;
+    if (policy_from_message(policy, &out, &reason, &detail) == BATON_OK) {
+        return true;
+    }
+    assert_int_equal(reason, REASON_POLICY_FIELD);
+    assert_int_equal(detail, number);
+    return false;
+}
+
+/* One field at `value`; its neighbours so that they don't contradict it. */
+static bool takes(const ProtobufCFieldDescriptor *f, uint64_t value)
+{
+    Pb__Policy policy = PB__POLICY__INIT;
+    policy.session_grace_ms = 86400000;
+    policy.demote_rtt_ms = 600000;
+    policy.demote_clear_rtt_ms = 32;
+    policy.min_tenure_ms = 100;
+    uint8_t *at = (uint8_t *)&policy + f->offset;
+    uint32_t narrow = (uint32_t)value;
+    if (f->type == PROTOBUF_C_TYPE_UINT32) {
+        memcpy(at, &narrow, sizeof narrow);
+    } else {
+        memcpy(at, &value, sizeof value);
+    }
+    return is_taken(&policy, f->id);
+}
+
+/* The ranges that people are told are the ones that are checked. */
+static void test_policy_ranges_are_those_of_the_registry(void **state)
+{
+    (void)state;
+    for (unsigned i = 1; i < pb__policy__descriptor.n_fields; i++) {
+        const ProtobufCFieldDescriptor *f = &pb__policy__descriptor.fields[i];
+        char out[512];
+        (void)status_text(BATON_INVALID, REASON_POLICY_FIELD, f->id, out,
+                          sizeof out);
+        const char *give = strstr(out, ": give ");
+        assert_non_null(give);
+        char *rest = NULL;
+        uint64_t min = strtoull(give + strlen(": give "), &rest, 10);
+        assert_int_equal(strncmp(rest, " to ", 4), 0);
+        uint64_t max = strtoull(rest + strlen(" to "), &rest, 10);
+        assert_true(takes(f, min));
+        assert_true(takes(f, max));
+        assert_true(min == 1 || !takes(f, min - 1));
+        assert_true(max == UINT32_MAX || !takes(f, max + 1));
+    }
+}
+
 static void test_is_cut_to_what_fits(void **state)
 {
     (void)state;
@@ -178,6 +243,7 @@ int main(void)
         cmocka_unit_test(test_every_reason_has_its_own_sentence),
         cmocka_unit_test(test_detail_shows_where_the_reason_holds_one),
         cmocka_unit_test(test_policy_fields_have_names),
+        cmocka_unit_test(test_policy_ranges_are_those_of_the_registry),
         cmocka_unit_test(test_is_cut_to_what_fits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
