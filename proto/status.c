@@ -237,8 +237,8 @@ static const struct sentence by_reason[] = {
      "This connection has all the {} watches that it may have: end one "
      "before the next."},
     {BATON_LIMIT, REASON_QUEUE_BYTES,
-     "More than {} bytes wait to be sent on this connection: read what has "
-     "arrived before asking for more."},
+     "The answer doesn't fit in the {} bytes that may go out on this "
+     "connection: ask for less at once, and read what has arrived first."},
     {BATON_LIMIT, REASON_PENDING_NODE,
      "This node has {} requests under way, the most there may be: send "
      "fewer at once, or try again shortly."},
