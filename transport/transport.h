@@ -87,7 +87,7 @@ void transport_close(struct transport *t, uint32_t timeout_ms);
 void transport_set_peers(struct transport *t,
                          const struct transport_peer *peers, size_t peers_n);
 
-/* Waits until there's an input or timeout_ms passed. */
+/* Waits until there's an input or timeout_ms passed (-1: no end). May return early. */
 void transport_wait(struct transport *t, int timeout_ms);
 /* Next input; false: none now. Frames of one stream come in order; streams take turns, so that none starves the others. Peers come first. */
 bool transport_next(struct transport *t, struct transport_input *out);
@@ -115,6 +115,10 @@ void transport_flush(struct transport *t);
 /* transport/http.h runs libwebsockets in a thread of its own and feeds TRANSPORT_HTTP inputs; this answers one. content_type is static. */
 void transport_http_reply(struct transport *t, uint64_t ticket, uint32_t status,
                           const char *content_type, struct bytes body);
+
+/* Where it listens, if it was told port 0. */
+uint16_t transport_client_port(const struct transport *t);
+uint16_t transport_peer_port(const struct transport *t);
 
 struct transport_stats {
     uint64_t peers_connected;
