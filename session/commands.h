@@ -48,7 +48,7 @@ MUST_USE enum baton_status window_admit(struct registry *r, slot lease,
 void window_keep(struct registry *r, slot lease, uint64_t sequence,
                  const struct reply *reply);
 void window_drop(struct registry *r, slot lease);
-/* From a row: all replies of one block. */
-struct window *window_load(struct registry *r, slot lease, uint64_t block);
+/* From a row: a new block; 0 if it's there already. */
+slot window_load(struct registry *r, slot lease, uint64_t block);
 
 #endif

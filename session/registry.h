@@ -103,7 +103,10 @@ struct row_change {
     struct bytes key;   /* <= 32 bytes */
     struct bytes value; /* empty: the row is deleted */
 };
-/* Next row that changed since it was last walked; false at the end. Encoded into `arena`. After the end, registry_hash() is the state
+/* Room that a row needs in the arena, its message included. */
+#define ROW_BYTES_MAX (STATE_BYTES_MAX + 8192)
+/* Next row that changed since it was last walked; false at the end. Encoded into `arena`, which has ROW_BYTES_MAX free (reset it between
+ * rows, or don't, as you like). The views in the events of the last apply end here. After the end, registry_hash() is the state
  * hash at the applied index. Always walk to the end. */
 bool registry_rows_next(struct registry *r, struct arena *arena,
                         struct row_change *out);

@@ -130,11 +130,11 @@ void window_drop(struct registry *r, slot lease)
     ASSERT(l->window_n == 0);
 }
 
-struct window *window_load(struct registry *r, slot lease, uint64_t block)
+slot window_load(struct registry *r, slot lease, uint64_t block)
 {
     slot *link = link_of(r, lease, block);
     if (*link != 0 && window_at(r, *link)->block == block) {
-        return NULL;
+        return 0;
     }
-    return window_at(r, make_block(r, lease, block, link));
+    return make_block(r, lease, block, link);
 }
