@@ -168,6 +168,8 @@ void raft_peers_sync(struct raft *r, uint64_t now_ms);
 void raft_config_append(struct raft *r, const struct raft_config *config,
                         raft_index index);
 bool raft_we_vote(const struct raft *r);
+/* We vote, or did until a change that isn't known to be committed. */
+bool raft_may_campaign(const struct raft *r);
 
 enum raft_measure {
     RAFT_MEASURE_MATCH,

@@ -90,7 +90,7 @@ void raft_campaign_forced(struct raft *r, const struct raft_in *in,
                           struct raft_out *out)
 {
     const char *obstacle = campaign_obstacle(r, in->now_ms);
-    if (obstacle != NULL || !raft_we_vote(r)) {
+    if (obstacle != NULL || !raft_may_campaign(r)) {
         raft_note(out, "%u doesn't campaign: %s", r->options.id,
                   obstacle != NULL ? obstacle : "it has no vote");
         return;
@@ -123,7 +123,7 @@ void raft_election_timeout(struct raft *r, const struct raft_in *in,
                            struct raft_out *out)
 {
     ASSERT(r->role != RAFT_LEADER);
-    if (!raft_we_vote(r)) {
+    if (!raft_may_campaign(r)) {
         raft_election_reset(r, in->now_ms);
         if (r->role != RAFT_FOLLOWER) {
             raft_become_follower(r, in, out, r->term, 0);

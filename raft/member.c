@@ -54,6 +54,18 @@ bool raft_we_vote(const struct raft *r)
     return config_votes(configs_latest(&r->configs), r->options.id);
 }
 
+bool raft_may_campaign(const struct raft *r)
+{
+    if (raft_we_vote(r)) {
+        return true;
+    }
+    /* Only we may have the log that the remaining voters accept, until the entry that leaves us out is committed: then we
+     * lead once more, without counting ourselves (Raft thesis 4.2.2). */
+    const struct raft_config *now = configs_latest(&r->configs);
+    return now->index > r->commit && r->configs.n > 1 &&
+           config_votes(&r->configs.items[r->configs.n - 2], r->options.id);
+}
+
 static uint64_t measure_of(const struct progress *p, enum raft_measure measure)
 {
     if (p->quarantined) {

@@ -38,7 +38,8 @@ struct progress {
     raft_index next;     /* first entry of the next append */
     raft_index snapshot; /* SNAPSHOT: what the rows reach at least */
     bool probing;        /* PROBE: one is on the way */
-    uint64_t probe_ms;   /* when it left */
+    uint64_t
+        probe_ms; /* when it left; SNAPSHOT: when the shell was asked last */
     uint64_t wait_ms; /* since when an ack is overdue, while match + 1 < next */
     raft_index sent_commit; /* highest commit index told */
     uint64_t heard_ms;      /* last reply of our term */

@@ -147,7 +147,8 @@ static void round_acked(struct raft *r, struct progress *p, uint64_t round)
 
 /* Does something on the way to `p` seem lost? Its answer tells, after a heartbeat or two in which nothing was acknowledged. */
 static void notice_loss(const struct raft *r, struct progress *p,
-                        uint64_t now_ms, struct raft_out *out)
+                        raft_index stored, uint64_t now_ms,
+                        struct raft_out *out)
 {
     switch (p->mode) {
     case PROGRESS_PROBE:
@@ -165,6 +166,10 @@ static void notice_loss(const struct raft *r, struct progress *p,
         }
         break;
     case PROGRESS_SNAPSHOT:
+        if (stored >= p->snapshot) {
+            /* Perhaps installed, and the answer was lost: the next append will tell. */
+            progress_snapshot_end(p, p->snapshot);
+        }
         break;
     }
 }
@@ -179,6 +184,6 @@ void raft_on_heartbeat_reply(struct raft *r, const struct raft_in *in,
     }
     p->heard_ms = in->now_ms;
     round_acked(r, p, m->round);
-    notice_loss(r, p, in->now_ms, out);
+    notice_loss(r, p, m->index, in->now_ms, out);
     reads_confirm(r, out);
 }

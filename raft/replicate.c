@@ -122,30 +122,42 @@ enum baton_status raft_propose(struct raft *r, const struct raft_in *in,
     return BATON_OK;
 }
 
+/* The shell is to send rows to `p`; said again each election timeout until they arrive, as messages get lost. */
+static void snapshot_ask(const struct raft *r, const struct raft_in *in,
+                         struct progress *p, struct raft_out *out)
+{
+    if (out->snapshot_to != 0 && out->snapshot_to != p->id) {
+        return;
+    }
+    if (p->mode != PROGRESS_SNAPSHOT) {
+        raft_note(out,
+                  "%u sends %u a snapshot: it needs %llu, the log starts at "
+                  "%llu",
+                  r->options.id, p->id, (unsigned long long)p->next,
+                  (unsigned long long)raft_first(r));
+        progress_snapshot(p, r->terms.base.index);
+    } else if (in->now_ms < p->probe_ms + r->options.election_ms) {
+        return;
+    }
+    p->probe_ms = in->now_ms;
+    out->snapshot_to = p->id;
+}
+
 /* One append to `p`: entries, or the commit index alone. True if one left, so that another may follow. */
 static bool append_one(struct raft *r, const struct raft_in *in,
                        struct progress *p, struct raft_out *out)
 {
+    if (p->mode == PROGRESS_SNAPSHOT || p->next <= r->terms.base.index) {
+        snapshot_ask(r, in, p, out);
+        return false;
+    }
     if (!progress_ready(p, r->options.inflight_max)) {
         return false;
     }
     const raft_index last = r->terms.last;
-    const bool entries = p->next <= last;
-    const bool unsure = p->mode == PROGRESS_PROBE && p->match < last;
-    if (!entries && !unsure && p->sent_commit >= r->commit) {
-        return false;
-    }
     const raft_index prev = p->next - 1;
-    if (prev < r->terms.base.index) {
-        if (out->snapshot_to == 0 || out->snapshot_to == p->id) {
-            out->snapshot_to = p->id;
-            progress_snapshot(p, r->terms.base.index);
-            raft_note(out,
-                      "%u sends %u a snapshot: it needs %llu, the log starts "
-                      "at %llu",
-                      r->options.id, p->id, (unsigned long long)prev + 1,
-                      (unsigned long long)raft_first(r));
-        }
+    const bool unsure = p->mode == PROGRESS_PROBE && p->match < last;
+    if (prev == last && !unsure && p->sent_commit >= r->commit) {
         return false;
     }
     const uint32_t n =
