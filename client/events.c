@@ -1,0 +1,232 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "client/client.h"
+#include "proto/json.h"
+
+struct event_node *event_make(enum baton_event_type type)
+{
+    struct event_node *n = client_alloc(sizeof *n);
+    n->event.type = type;
+    return n;
+}
+
+void event_set_scope(struct event_node *n, const char *namespace_name,
+                     const char *group, const char *device)
+{
+    bool group_scope = device == NULL || device[0] == '\0';
+    (void)snprintf(n->scope, sizeof n->scope, "%s/%s%s%s", namespace_name,
+                   group, group_scope ? "" : "/", group_scope ? "" : device);
+    n->event.group_scope = group_scope;
+}
+
+void event_set_raw(struct event_node *n, enum raw_type type,
+                   const ProtobufCMessage *m)
+{
+    ASSERT(n->raw == NULL);
+    size_t bytes = codec_size(m);
+    n->raw = client_alloc(bytes + 1);
+    n->raw_n = codec_encode(m, n->raw, bytes + 1);
+    ASSERT(n->raw_n == bytes);
+    n->raw_type = type;
+}
+
+void event_push(struct baton *b, struct event_node *n)
+{
+    struct events *q = &b->events;
+    if (q->last != NULL) {
+        q->last->after = n;
+    } else {
+        q->first = n;
+    }
+    q->last = n;
+    q->n++;
+    if (q->n == 1) {
+        (void)eventfd_write(q->fd, 1);
+    }
+    (void)pthread_cond_signal(&b->arrived);
+}
+
+static struct event_node *pop(struct events *q)
+{
+    struct event_node *n = q->first;
+    if (n == NULL) {
+        return NULL;
+    }
+    q->first = n->after;
+    n->after = NULL;
+    if (q->first == NULL) {
+        q->last = NULL;
+        eventfd_t count = 0;
+        (void)eventfd_read(q->fd, &count);
+    }
+    q->n--;
+    return n;
+}
+
+static void node_free(struct event_node *n)
+{
+    if (n != NULL) {
+        free(n->raw);
+        free(n);
+    }
+}
+
+static void forget_polled(struct events *q)
+{
+    node_free(q->polled);
+    baton_reply_free(&q->polled_reply);
+    free(q->polled_json);
+    free(q->polled_memory);
+    q->polled = NULL;
+    q->polled_json = NULL;
+    q->polled_memory = NULL;
+    q->polled_raw = NULL;
+}
+
+void events_fini(struct baton *b)
+{
+    struct events *q = &b->events;
+    if (q->fd < 0) {
+        return;
+    }
+    forget_polled(q);
+    for (struct event_node *n = pop(q); n != NULL; n = pop(q)) {
+        node_free(n);
+    }
+    (void)close(q->fd);
+}
+
+static const ProtobufCMessageDescriptor *raw_descriptor(enum raw_type type)
+{
+    switch (type) {
+    case RAW_EVENT:
+        return &pb__event__descriptor;
+    case RAW_SESSION:
+        return &pb__session_info__descriptor;
+    case RAW_SCOPE:
+        return &pb__leader_result__descriptor;
+    case RAW_NONE:
+    case RAW_ANSWER:
+        break;
+    }
+    return NULL;
+}
+
+/* What was kept as bytes while it waited, as a message and as text. */
+static void unfold(struct events *q)
+{
+    struct event_node *n = q->polled;
+    const ProtobufCMessageDescriptor *type = raw_descriptor(n->raw_type);
+    if (type == NULL) {
+        return;
+    }
+    size_t bytes = 65536 + n->raw_n * 16;
+    q->polled_memory = malloc(bytes);
+    ASSERT(q->polled_memory != NULL);
+    struct arena arena;
+    arena_init(&arena, q->polled_memory, bytes);
+    const ProtobufCMessage *m =
+        codec_decode(type, (struct bytes){n->raw, n->raw_n}, &arena);
+    ASSERT(m != NULL); /* we encoded it ourselves */
+    q->polled_raw = m;
+    size_t text_bytes = 4096 + n->raw_n * 12;
+    q->polled_json = client_alloc(text_bytes);
+    if (json_write(m, JSON_SKIP_DEFAULTS, q->polled_json, text_bytes) == 0) {
+        q->polled_json[0] = '\0';
+    }
+}
+
+static const char *kind_name(const ProtobufCMessage *m)
+{
+    const Pb__Event *e = (const Pb__Event *)m;
+    const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(
+        &pb__event_kind__descriptor, (int)e->kind);
+    return v != NULL ? v->name : "UNKNOWN";
+}
+
+static void give_out(struct events *q, struct baton_event *out)
+{
+    struct event_node *n = q->polled;
+    *out = n->event;
+    unfold(q);
+    out->scope = n->scope;
+    out->device = n->names[0];
+    out->tab = n->names[1];
+    out->message = n->message;
+    out->kind = n->raw_type == RAW_EVENT ? kind_name(q->polled_raw) : "";
+    out->json = q->polled_json != NULL ? q->polled_json : "";
+    if (n->wall_deadline_ms != 0) {
+        uint64_t now_ms = client_now_ms();
+        out->deadline_ms = n->wall_deadline_ms > now_ms
+                               ? n->wall_deadline_ms - now_ms
+                               : 0;
+    }
+    if (n->event.type == BATON_DONE) {
+        struct answer a = {.status = n->event.status,
+                           .body = n->raw,
+                           .body_n = n->raw_n};
+        memcpy(a.message, n->message, sizeof a.message);
+        reply_fill(&q->polled_reply, &a);
+        out->reply = &q->polled_reply;
+    }
+}
+
+static struct timespec later(int timeout_ms)
+{
+    struct timespec t;
+    int rc = clock_gettime(CLOCK_MONOTONIC, &t);
+    ASSERT(rc == 0);
+    t.tv_sec += timeout_ms / 1000;
+    t.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (t.tv_nsec >= 1000000000) {
+        t.tv_nsec -= 1000000000;
+        t.tv_sec++;
+    }
+    return t;
+}
+
+bool baton_poll(struct baton *b, int timeout_ms, struct baton_event *out)
+{
+    struct timespec until = later(timeout_ms > 0 ? timeout_ms : 0);
+    (void)pthread_mutex_lock(&b->lock);
+    struct events *q = &b->events;
+    forget_polled(q);
+    q->waiting = true;
+    while (q->first == NULL && timeout_ms != 0) {
+        int rc = timeout_ms < 0
+                     ? pthread_cond_wait(&b->arrived, &b->lock)
+                     : pthread_cond_timedwait(&b->arrived, &b->lock, &until);
+        if (rc != 0) {
+            break;
+        }
+    }
+    q->waiting = false;
+    q->polled_ms = client_now_ms();
+    q->polled = pop(q);
+    bool paused = q->n + 1 == EVENTS_HELD_MAX / 2;
+    (void)pthread_mutex_unlock(&b->lock);
+    if (paused) {
+        link_loop_wake(b->loop);
+    }
+    if (q->polled == NULL) {
+        return false;
+    }
+    /* No other thread touches what was popped. */
+    give_out(q, out);
+    return true;
+}
+
+int baton_fd(const struct baton *b)
+{
+    return b->events.fd;
+}
+
+const ProtobufCMessage *client_polled(const struct baton *b)
+{
+    return b->events.polled_raw;
+}

@@ -1,0 +1,239 @@
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/client.h"
+
+/* Ranges that can be told apart from a default (0) here; those that depend on each other the registry knows (session/policy.c). */
+struct policy_field {
+    const char *name;
+    uint64_t max;
+};
+
+#define HOUR_MS (3600ull * 1000)
+#define YEAR_MS (366ull * 24 * HOUR_MS)
+
+static const struct policy_field fields[] = {
+    {"margin", 1000000},
+    {"min_tenure_ms", YEAR_MS},
+    {"cooldown_ms", YEAR_MS},
+    {"max_tenure_ms", YEAR_MS},
+    {"offer_ms", HOUR_MS},
+    {"yield_ms", HOUR_MS},
+    {"session_grace_ms", YEAR_MS},
+    {"holder_grace_ms", YEAR_MS},
+    {"breaker_moves", 1000000},
+    {"breaker_window_ms", YEAR_MS},
+    {"breaker_open_ms", YEAR_MS},
+    {"demote_rtt_ms", 600000},
+    {"demote_after_ms", YEAR_MS},
+    {"demote_clear_rtt_ms", 600000},
+    {"demote_for_ms", YEAR_MS},
+    {"sessions_max", UINT32_MAX},
+    {"sessions_per_lease_max", UINT32_MAX},
+    {"devices_per_group_max", UINT32_MAX},
+    {"tabs_per_device_max", UINT32_MAX},
+    {"state_bytes_max", BATON_STATE_BYTES_MAX},
+};
+
+struct parsed {
+    Pb__Policy policy;
+    Pb__Weight weights[32];
+    Pb__Weight *pointers[32];
+};
+
+static bool set_field(Pb__Policy *policy, const struct policy_field *field,
+                      uint64_t value)
+{
+    const ProtobufCFieldDescriptor *d =
+        protobuf_c_message_descriptor_get_field_by_name(&pb__policy__descriptor,
+                                                        field->name);
+    ASSERT(d != NULL);
+    uint8_t *at = (uint8_t *)policy + d->offset;
+    if (d->type == PROTOBUF_C_TYPE_UINT32) {
+        uint32_t narrow = (uint32_t)value;
+        memcpy(at, &narrow, sizeof narrow);
+        return narrow == value;
+    }
+    ASSERT(d->type == PROTOBUF_C_TYPE_UINT64);
+    memcpy(at, &value, sizeof value);
+    return true;
+}
+
+static const char *type_name(const json_t *value)
+{
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "an array";
+    case JSON_STRING:
+        return "a string";
+    case JSON_INTEGER:
+        return "an integer";
+    case JSON_REAL:
+        return "a number with a fraction";
+    case JSON_TRUE:
+    case JSON_FALSE:
+        return "true or false";
+    case JSON_NULL:
+        break;
+    }
+    return "null";
+}
+
+static bool whole_number(const json_t *value, json_int_t *out)
+{
+    if (json_is_integer(value)) {
+        *out = json_integer_value(value);
+        return true;
+    }
+    /* A policy that was printed by `policy get` may be edited and set: it has some numbers as strings. */
+    if (!json_is_string(value)) {
+        return false;
+    }
+    const char *text = json_string_value(value);
+    char *end = NULL;
+    long long number = strtoll(text, &end, 10);
+    *out = number;
+    return text[0] != '\0' && *end == '\0';
+}
+
+static bool take_number(Pb__Policy *policy, const struct policy_field *field,
+                        const json_t *value, char *error, size_t error_bytes)
+{
+    json_int_t number = 0;
+    if (!whole_number(value, &number)) {
+        (void)snprintf(error, error_bytes,
+                       "%s is %s: it must be an integer from 0 to %llu",
+                       field->name, type_name(value),
+                       (unsigned long long)field->max);
+        return false;
+    }
+    if (number < 0 || (uint64_t)number > field->max ||
+        !set_field(policy, field, (uint64_t)number)) {
+        (void)snprintf(error, error_bytes,
+                       "%s is %lld: it must be from 0 to %llu", field->name,
+                       (long long)number, (unsigned long long)field->max);
+        return false;
+    }
+    return true;
+}
+
+/* "battery" for BATTERY; what names() lists for a person. */
+static int weight_key(const char *name)
+{
+    const ProtobufCEnumDescriptor *d = &pb__capability_key__descriptor;
+    for (unsigned i = 0; i < d->n_values; i++) {
+        if (d->values[i].value != 0 && strcasecmp(d->values[i].name, name) == 0) {
+            return d->values[i].value;
+        }
+    }
+    return 0;
+}
+
+static bool take_weights(struct parsed *p, const json_t *object, char *error,
+                         size_t error_bytes)
+{
+    if (!json_is_object(object)) {
+        (void)snprintf(error, error_bytes,
+                       "weights is %s: it must be an object, such as "
+                       "{\"battery\": 2, \"charging\": 50}",
+                       type_name(object));
+        return false;
+    }
+    size_t n = 0;
+    const char *name = NULL;
+    json_t *value = NULL;
+    json_object_foreach ((json_t *)object, name, value) {
+        int key = weight_key(name);
+        json_int_t weight = json_integer_value(value);
+        if (key == 0) {
+            (void)snprintf(error, error_bytes,
+                           "weights.%.64s isn't a capability: known are "
+                           "battery, charging, kind, network, rtt_ms, visible, "
+                           "cores, memory_mb, priority",
+                           name);
+            return false;
+        }
+        if (!json_is_integer(value) || weight < -1000 || weight > 1000) {
+            (void)snprintf(error, error_bytes,
+                           "weights.%.64s must be an integer from -1000 to 1000",
+                           name);
+            return false;
+        }
+        ASSERT(n < countof(p->weights));
+        pb__weight__init(&p->weights[n]);
+        p->weights[n].key = (Pb__CapabilityKey)key;
+        p->weights[n].weight = (int32_t)weight;
+        p->pointers[n] = &p->weights[n];
+        n++;
+    }
+    p->policy.weights = p->pointers;
+    p->policy.n_weights = n;
+    return true;
+}
+
+static const struct policy_field *find_field(const char *name)
+{
+    for (size_t i = 0; i < countof(fields); i++) {
+        if (strcmp(fields[i].name, name) == 0) {
+            return &fields[i];
+        }
+    }
+    return NULL;
+}
+
+static bool take_all(struct parsed *p, const json_t *root, char *error,
+                     size_t error_bytes)
+{
+    const char *name = NULL;
+    json_t *value = NULL;
+    json_object_foreach ((json_t *)root, name, value) {
+        const struct policy_field *field = find_field(name);
+        bool ok = false;
+        if (strcmp(name, "weights") == 0) {
+            ok = take_weights(p, value, error, error_bytes);
+        } else if (field != NULL) {
+            ok = take_number(&p->policy, field, value, error, error_bytes);
+        } else {
+            (void)snprintf(error, error_bytes,
+                           "%.64s isn't a field of a policy: see "
+                           "`baton policy get NAMESPACE` for those there are",
+                           name);
+        }
+        if (!ok) {
+            return false;
+        }
+    }
+    return true;
+}
+
+Pb__Policy *policy_parse(const char *json, void **out_memory, char *error,
+                         size_t error_bytes)
+{
+    json_error_t at;
+    json_t *root = json_loads(json, JSON_REJECT_DUPLICATES, &at);
+    if (root == NULL) {
+        (void)snprintf(error, error_bytes, "line %d, column %d: %s", at.line,
+                       at.column, at.text);
+        return NULL;
+    }
+    if (!json_is_object(root)) {
+        (void)snprintf(error, error_bytes,
+                       "a policy is an object, such as {\"margin\": 50}");
+        json_decref(root);
+        return NULL;
+    }
+    struct parsed *p = client_alloc(sizeof *p);
+    pb__policy__init(&p->policy);
+    bool ok = take_all(p, root, error, error_bytes);
+    json_decref(root);
+    if (!ok) {
+        free(p);
+        return NULL;
+    }
+    *out_memory = p;
+    return &p->policy;
+}
