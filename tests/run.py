@@ -79,6 +79,10 @@ def environment(folder):
     return env
 
 
+# Groups of the commands that run now, for Ctrl-C: they don't get it themselves.
+RUNNING = set()
+
+
 def kill_group(pid):
     try:
         os.killpg(pid, signal.SIGKILL)
@@ -110,6 +114,7 @@ def command(arguments, seconds, extra_env=None):
         arguments, cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         start_new_session=True)
+    RUNNING.add(process.pid)
     try:
         output, _ = process.communicate(timeout=seconds)
         code = process.returncode
@@ -120,6 +125,7 @@ def command(arguments, seconds, extra_env=None):
     finally:
         # Whatever the test left running in its group ends with it.
         kill_group(process.pid)
+        RUNNING.discard(process.pid)
         kill_strays(folder)
         shutil.rmtree(folder, ignore_errors=True)
     return code, output.decode('utf-8', 'replace')
@@ -299,14 +305,18 @@ def example(name):
 
 
 def build(tests):
-    """None, or what the build said when it failed."""
+    """True if SCons made all that the tests need; it says itself what it does."""
     targets = sorted({target for test in tests for target in test.targets})
     if not targets:
-        return None
-    made = subprocess.run(['scons', '-Q', '-k', '-j', str(WORKERS)] + targets,
-                          cwd=ROOT, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, check=False)
-    return made.stdout if made.returncode != 0 else None
+        return True
+    with subprocess.Popen(
+            ['scons', '-Q', '-k', '-j', str(WORKERS)] + targets, cwd=ROOT,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True) as made:
+        for line in made.stdout:
+            if not line.rstrip().endswith('is up to date.'):
+                print(line, end='', flush=True)
+    return made.returncode == 0
 
 
 def timed(test, options):
@@ -343,8 +353,14 @@ def run_all(parts, options):
     beside, wide, alone = parts
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         running = {pool.submit(timed, test, options): test for test in beside}
-        for done in concurrent.futures.as_completed(running):
-            results.append(report(running[done], done.result()))
+        try:
+            for done in concurrent.futures.as_completed(running):
+                results.append(report(running[done], done.result()))
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for pid in list(RUNNING):
+                kill_group(pid)
+            raise
     for test in wide + alone:
         results.append(report(test, timed(test, options)))
     return results
@@ -376,13 +392,15 @@ def main():
                 print('%s/%s' % (test.kind, test.name))
         return 0
     if not options.no_build:
-        said = build([test for part in parts for test in part])
-        if said is not None:
-            print(said)
+        if not build([test for part in parts for test in part]):
             print('FAILED build')
             print('0 passed, 1 failed')
             return 1
-    results = run_all(parts, options)
+    try:
+        results = run_all(parts, options)
+    except KeyboardInterrupt:
+        print('interrupted')
+        return 130
     passed = sum(result.passed for result in results)
     failed = sum(len(result.failed) for result in results)
     print('%d passed, %d failed' % (passed, failed))

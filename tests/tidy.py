@@ -24,14 +24,14 @@ STORE_USERS = ('raft/store', 'node/', 'sim/', 'tests/')
 PURE_FOLDERS = ('proto', 'raft', 'session')
 PURE_SKIP = {'raft': re.compile(r'^store')}
 
-# All that a pure object may need from elsewhere: bytes, text into a given buffer, one-shot hashes, and what the compiler
-# puts in by itself.
+# All that a pure object may need from elsewhere: bytes, text into a given buffer, one-shot hashes, the constant that a
+# message's empty strings point to, and what the compiler puts in by itself.
 PURE_NAMES = re.compile(r'''
     mem(cpy|move|set|cmp) | strlen | v?snprintf
   | __(mem(cpy|move|set)|v?snprintf)_chk | __stack_chk_fail
   | XXH(32|64|128|3_64bits|3_128bits)(_with(Seed|Secret))?
   | __(popcount|clz|ctz)[ds]i2 | __u?(div|mod|divmod|mul)ti[34]
-  | _GLOBAL_OFFSET_TABLE_ | assert_failed
+  | protobuf_c_empty_string | _GLOBAL_OFFSET_TABLE_ | assert_failed
 ''', re.VERBOSE)
 # protoc-c's code asserts that a message is of the type it says.
 PURE_NAMES_OF = {'proto': re.compile(r'protobuf_c_\w+|__assert_fail')}
