@@ -332,21 +332,21 @@ static void add(struct store *s, struct store_op op, struct bytes key,
     store_tape_add(&s->tapes[s->fill], &op, key, data);
 }
 
-static const struct bytes NOTHING = {NULL, 0};
+static const struct bytes nothing = {NULL, 0};
 
 void store_put_hard_state(struct store *s, raft_term term, raft_id vote)
 {
     add(s,
         (struct store_op){
             .type = STORE_OP_HARD_STATE, .term = term, .index = vote},
-        NOTHING, NOTHING);
+        nothing, nothing);
 }
 
 void store_truncate(struct store *s, raft_index from)
 {
     ASSERT(from > 0);
-    add(s, (struct store_op){.type = STORE_OP_TRUNCATE, .index = from}, NOTHING,
-        NOTHING);
+    add(s, (struct store_op){.type = STORE_OP_TRUNCATE, .index = from}, nothing,
+        nothing);
 }
 
 void store_append(struct store *s, const struct store_entry *entry)
@@ -364,7 +364,7 @@ void store_append(struct store *s, const struct store_entry *entry)
             .time_ms = entry->time_ms,
             .chain = entry->chain,
         },
-        NOTHING, entry->data);
+        nothing, entry->data);
 }
 
 void store_put_row(struct store *s, struct bytes key, struct bytes value)
@@ -376,7 +376,7 @@ void store_put_row(struct store *s, struct bytes key, struct bytes value)
 void store_delete_row(struct store *s, struct bytes key)
 {
     ASSERT(key.n > 0);
-    add(s, (struct store_op){.type = STORE_OP_DELETE_ROW}, key, NOTHING);
+    add(s, (struct store_op){.type = STORE_OP_DELETE_ROW}, key, nothing);
 }
 
 /* A checkpoint travels as it is stored; key and data make one record. */
@@ -398,19 +398,19 @@ void store_put_event(struct store *s, raft_index revision, struct bytes batch)
 {
     ASSERT(revision > 0);
     add(s, (struct store_op){.type = STORE_OP_EVENT, .index = revision},
-        NOTHING, batch);
+        nothing, batch);
 }
 
 void store_trim_log(struct store *s, raft_index first)
 {
     add(s, (struct store_op){.type = STORE_OP_TRIM_LOG, .index = first},
-        NOTHING, NOTHING);
+        nothing, nothing);
 }
 
 void store_trim_events(struct store *s, raft_index first)
 {
     add(s, (struct store_op){.type = STORE_OP_TRIM_EVENTS, .index = first},
-        NOTHING, NOTHING);
+        nothing, nothing);
 }
 
 void store_incoming_begin(struct store *s, const struct store_checkpoint *c)

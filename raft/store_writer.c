@@ -247,21 +247,30 @@ int store_map_grow(struct store *s, uint64_t more)
 
 /* --- transactions --------------------------------------------------------------------------------------------------- */
 
+static int apply_batch(struct store_txn *t, const struct store_batch *batch)
+{
+    struct store_tape_walk walk = store_tape_ops(batch);
+    const struct store_op *op;
+    struct bytes key;
+    struct bytes data;
+    while ((op = store_tape_op(&walk, &key, &data)) != NULL) {
+        int rc = store_apply(t, op, key, data);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
 static int apply_group(struct store_txn *t, const struct group *g)
 {
     for (uint32_t i = 0; i < g->parts_n; i++) {
         const struct part *part = &g->parts[i];
         for (size_t at = part->from; at < part->to;) {
             const struct store_batch *batch = store_tape_batch(part->tape, at);
-            struct store_tape_walk walk = store_tape_ops(batch);
-            const struct store_op *op;
-            struct bytes key;
-            struct bytes data;
-            while ((op = store_tape_op(&walk, &key, &data)) != NULL) {
-                int rc = store_apply(t, op, key, data);
-                if (rc != 0) {
-                    return rc;
-                }
+            int rc = apply_batch(t, batch);
+            if (rc != 0) {
+                return rc;
             }
             at += batch->bytes;
         }

@@ -81,7 +81,10 @@ static bool put(const struct rebuild *r, struct image *image, uint32_t at)
             n = n / 2 / SECTOR * SECTOR;
         }
     }
-    if (!resize(image, op->offset + n)) {
+    if (n == 0) {
+        return true;
+    }
+    if (!resize(image, op->offset + n) || image->bytes == NULL) {
         return false;
     }
     memcpy(image->bytes + op->offset, r->journal->pool + op->bytes, n);

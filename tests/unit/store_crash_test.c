@@ -33,7 +33,7 @@ struct told {
 static uint64_t fingerprints[LAB_WORK_BATCHES + 1];
 static struct told *told;
 
-static const struct disk_fault_plan LAZY = {.lazy = true};
+static const struct disk_fault_plan lazy_plan = {.lazy = true};
 
 /* fingerprints[n]: what is there after n batches. */
 static int learn(void **state)
@@ -41,7 +41,7 @@ static int learn(void **state)
     (void)state;
     struct lab lab;
     lab_init(&lab);
-    disk_fault_set(lab.dir, &LAZY);
+    disk_fault_set(lab.dir, &lazy_plan);
     lab_must_open(&lab);
     fingerprints[0] = lab_fingerprint(&lab);
     for (uint32_t i = 1; i <= LAB_WORK_BATCHES; i++) {
@@ -112,7 +112,7 @@ static bool run_child(struct lab *lab, const struct disk_fault_plan *plan)
 /* Opens what is left, and looks which batch it ends with. */
 static void check_left(struct lab *lab, uint64_t at, uint64_t choice)
 {
-    disk_fault_set(lab->dir, &LAZY);
+    disk_fault_set(lab->dir, &lazy_plan);
     if (!lab_open(lab)) {
         fail_msg("cut at call %llu, choice %llu: %s", (unsigned long long)at,
                  (unsigned long long)choice, lab->error);
@@ -196,7 +196,7 @@ static void a_lying_disk_is_noticed(void **state)
     }
     lab_init(&after);
     assert_true(power_loss_image(&told->journal, 1, after.dir));
-    disk_fault_set(after.dir, &LAZY);
+    disk_fault_set(after.dir, &lazy_plan);
     if (lab_open(&after)) {
         assert_true(lab_fingerprint(&after) != fingerprints[LAB_WORK_BATCHES]);
         lab_must_close(&after);

@@ -17,14 +17,14 @@
 #define CALLS_MAX 2000u
 
 static uint64_t fingerprints[LAB_WORK_BATCHES + 1];
-static const struct disk_fault_plan LAZY = {.lazy = true};
+static const struct disk_fault_plan lazy_plan = {.lazy = true};
 
 static int learn(void **state)
 {
     (void)state;
     struct lab lab;
     lab_init(&lab);
-    disk_fault_set(lab.dir, &LAZY);
+    disk_fault_set(lab.dir, &lazy_plan);
     lab_must_open(&lab);
     fingerprints[0] = lab_fingerprint(&lab);
     for (uint32_t i = 1; i <= LAB_WORK_BATCHES; i++) {
@@ -41,7 +41,7 @@ static int learn(void **state)
 
 static void check_left(struct lab *lab, uint64_t stored, uint64_t at)
 {
-    disk_fault_set(lab->dir, &LAZY);
+    disk_fault_set(lab->dir, &lazy_plan);
     if (!lab_open(lab)) {
         fail_msg("failed at call %llu: %s", (unsigned long long)at, lab->error);
     }
@@ -96,7 +96,7 @@ static void fail_everywhere(int error, bool sticky, bool half,
         assert_true(plan.at < CALLS_MAX);
         lab_init(&lab);
         lab.options.reserve_bytes = 1 << 16;
-        disk_fault_set(lab.dir, &LAZY);
+        disk_fault_set(lab.dir, &lazy_plan);
         lab_must_open(&lab);
         disk_fault_set(lab.dir, &plan);
         uint64_t stored = work(&lab);
@@ -162,7 +162,7 @@ static uint64_t fail_open_at(const struct disk_fault_plan *plan)
     lab.options.reserve_bytes = 1 << 16;
     try_open(&lab, plan);
     uint64_t calls = disk_fault_calls();
-    disk_fault_set(lab.dir, &LAZY);
+    disk_fault_set(lab.dir, &lazy_plan);
     lab_must_open(&lab);
     assert_true(lab_fingerprint(&lab) == fingerprints[0]);
     lab_work(&lab, 1);
@@ -178,7 +178,7 @@ static void fail_while_opening(void **state)
 {
     (void)state;
     static const int errors[] = {EIO, ENOSPC};
-    uint64_t calls = fail_open_at(&LAZY);
+    uint64_t calls = fail_open_at(&lazy_plan);
     assert_true(calls > 20);
     for (size_t e = 0; e < countof(errors); e++) {
         struct disk_fault_plan plan = {
@@ -197,7 +197,7 @@ static void hung_disk(void **state)
         .kind = DISK_FAULT_STALL, .at = 3, .syncs = true, .lazy = true};
     struct lab lab;
     lab_init(&lab);
-    disk_fault_set(lab.dir, &LAZY);
+    disk_fault_set(lab.dir, &lazy_plan);
     lab_must_open(&lab);
     disk_fault_set(lab.dir, &plan);
     lab_append(&lab, 10);
@@ -245,7 +245,7 @@ static void close_gives_up(void **state)
     const struct disk_fault_plan plan = {
         .kind = DISK_FAULT_STALL, .at = 1, .syncs = true, .lazy = true};
     lab_init(&abandoned);
-    disk_fault_set(abandoned.dir, &LAZY);
+    disk_fault_set(abandoned.dir, &lazy_plan);
     lab_must_open(&abandoned);
     disk_fault_set(abandoned.dir, &plan);
     lab_append(&abandoned, 10);

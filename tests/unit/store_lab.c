@@ -164,42 +164,39 @@ static void wait_wake(struct lab *lab)
     (void)pthread_mutex_unlock(&lab->lock);
 }
 
+/* The next event, noted in what the lab knows; false: nothing. */
+static bool next_event(struct lab *lab, struct store_event *out)
+{
+    if (!store_next(lab->s, out)) {
+        return false;
+    }
+    assert_false(lab->failed); /* the last word */
+    if (out->type == STORE_STORED) {
+        assert_true(out->batch > lab->stored);
+        lab->stored = out->batch;
+    } else if (out->type == STORE_FAILED) {
+        lab->failed = true;
+        lab->failure = *out;
+    }
+    return true;
+}
+
 void lab_event(struct lab *lab, struct store_event *out)
 {
-    for (;;) {
-        while (store_next(lab->s, out)) {
-            if (out->type != STORE_STORED) {
-                if (out->type == STORE_FAILED) {
-                    assert_false(lab->failed);
-                    lab->failed = true;
-                    lab->failure = *out;
-                }
-                return;
-            }
-            assert_false(lab->failed);
-            assert_true(out->batch > lab->stored);
-            lab->stored = out->batch;
+    do {
+        while (!next_event(lab, out)) {
+            wait_wake(lab);
         }
-        wait_wake(lab);
-    }
+    } while (out->type == STORE_STORED);
 }
 
 bool lab_wait(struct lab *lab, uint64_t batch)
 {
+    struct store_event event;
     while (lab->stored < batch && !lab->failed) {
-        struct store_event event;
-        while (store_next(lab->s, &event)) {
-            if (event.type == STORE_FAILED) {
-                assert_false(lab->failed);
-                lab->failed = true;
-                lab->failure = event;
-                return false;
-            }
-            assert_int_equal(event.type, STORE_STORED);
-            assert_true(event.batch > lab->stored);
-            lab->stored = event.batch;
-        }
-        if (lab->stored < batch) {
+        if (next_event(lab, &event)) {
+            assert_true(event.type != STORE_READ);
+        } else {
             wait_wake(lab);
         }
     }

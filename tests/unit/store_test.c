@@ -96,15 +96,15 @@ static void batches_are_numbered(void **state)
 }
 
 /* Sizes around where a record is split, with and without the head. */
-static const size_t SIZES[] = {0,    1,    4039, 4040,  4041,   4079,
+static const size_t sizes[] = {0,    1,    4039, 4040,  4041,   4079,
                                4080, 4081, 8119, 8120,  8121,   8160,
                                120,  2000, 2040, 65536, 300000, 3};
 
 static void entries_of_every_size(void **state)
 {
     struct lab *lab = *state;
-    for (size_t i = 0; i < countof(SIZES); i++) {
-        lab_append(lab, SIZES[i]);
+    for (size_t i = 0; i < countof(sizes); i++) {
+        lab_append(lab, sizes[i]);
     }
     lab_commit(lab);
     struct store_event event;
@@ -113,26 +113,26 @@ static void entries_of_every_size(void **state)
     assert_int_equal(event.type, STORE_READ);
     assert_int_equal(event.tag, 5);
     assert_true(event.end);
-    assert_int_equal(event.records_n, countof(SIZES));
-    for (size_t i = 0; i < countof(SIZES); i++) {
+    assert_int_equal(event.records_n, countof(sizes));
+    for (size_t i = 0; i < countof(sizes); i++) {
         assert_int_equal(event.records[i].entry.index, i + 1);
         assert_int_equal(event.records[i].entry.time_ms, 1001 + i);
-        same(event.records[i].entry.data, lab_data(i + 1, SIZES[i]));
+        same(event.records[i].entry.data, lab_data(i + 1, sizes[i]));
     }
     reopen(lab);
     struct store_entry entry;
     assert_false(lab->boot.fresh);
-    assert_int_equal(lab->boot.last.index, countof(SIZES));
+    assert_int_equal(lab->boot.last.index, countof(sizes));
     uint64_t chain = 0;
-    for (size_t i = 0; i < countof(SIZES); i++) {
+    for (size_t i = 0; i < countof(sizes); i++) {
         assert_true(store_boot_entry(lab->s, i + 1, &entry));
         assert_int_equal(entry.kind, RAFT_NORMAL);
-        same(entry.data, lab_data(i + 1, SIZES[i]));
+        same(entry.data, lab_data(i + 1, sizes[i]));
         assert_true(entry.chain == store_chain(chain, &entry));
         chain = entry.chain;
     }
     assert_true(chain == lab->boot.last_chain);
-    assert_false(store_boot_entry(lab->s, countof(SIZES) + 1, &entry));
+    assert_false(store_boot_entry(lab->s, countof(sizes) + 1, &entry));
 }
 
 static void hard_state_survives(void **state)
