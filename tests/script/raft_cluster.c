@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "raft/config.h"
+#include "tests/script/raft_log.h"
 #include "tests/script/raft_oracle.h"
 #include "tests/script/raft_text.h"
 
@@ -15,61 +16,6 @@ struct cluster_node *cluster_node(struct cluster *c, raft_id id)
     ASSERT(id >= 1);
     ASSERT(id <= c->n);
     return &c->nodes[id - 1];
-}
-
-/* --- logs */
-static void log_append(struct cluster_log *log, const struct cluster_entry *e)
-{
-    if (log->items == NULL) {
-        log->items = calloc(CLUSTER_LOG_MAX, sizeof(*log->items));
-        ASSERT(log->items != NULL);
-    }
-    ASSERT(log->n < CLUSTER_LOG_MAX);
-    log->items[log->n] = *e;
-    log->n++;
-}
-
-static void log_truncate(struct cluster_log *log, raft_index from)
-{
-    ASSERT(from > log->base.index);
-    log->n = (uint32_t)min_u64(log->n, from - log->base.index - 1);
-}
-
-static void log_compact(struct cluster_log *log, struct raft_pos pos,
-                        const struct raft_config *config)
-{
-    const uint64_t drop = min_u64(log->n, pos.index - log->base.index);
-    if (log->n > drop) {
-        memmove(log->items, log->items + drop,
-                (log->n - drop) * sizeof(*log->items));
-    }
-    log->n -= (uint32_t)drop;
-    log->base = pos;
-    log->base_config = *config;
-}
-
-static void log_copy(struct cluster_log *to, const struct cluster_log *from)
-{
-    to->n = 0;
-    to->base = from->base;
-    to->base_config = from->base_config;
-    for (uint32_t i = 0; i < from->n; i++) {
-        log_append(to, &from->items[i]);
-    }
-}
-
-static struct cluster_entry *entries_copy(const struct cluster_log *log,
-                                          raft_index first, uint32_t n)
-{
-    if (n == 0) {
-        return NULL;
-    }
-    struct cluster_entry *copy = calloc(n, sizeof(*copy));
-    ASSERT(copy != NULL);
-    ASSERT(first > log->base.index);
-    ASSERT(first - log->base.index - 1 + n <= log->n);
-    memcpy(copy, log->items + (first - log->base.index - 1), n * sizeof(*copy));
-    return copy;
 }
 
 /* --- the network */
@@ -137,7 +83,7 @@ static void act_sends(struct cluster *c, struct cluster_node *node)
         struct cluster_message message = {.m = *m};
         if (m->type == RAFT_APPEND) {
             message.entries =
-                entries_copy(&node->log, m->index + 1, m->entries_n);
+                cluster_log_slice(&node->log, m->index + 1, m->entries_n);
         }
         if (out.sends[i].after <= node->batch_stored) {
             release(c, node, &message);
@@ -221,14 +167,14 @@ static void act(struct cluster *c, struct cluster_node *node,
     }
     if (out.truncate_from != 0) {
         c->truncations++;
-        log_truncate(&node->log, out.truncate_from);
+        cluster_log_truncate(&node->log, out.truncate_from);
         if (open->first == 0 || open->first > out.truncate_from) {
             open->first = out.truncate_from;
         }
     }
     for (uint32_t i = 0; i < out.append_n; i++) {
         const struct cluster_entry *e = &source[out.append_first + i - first];
-        log_append(&node->log, e);
+        cluster_log_append(&node->log, e);
         oracle_append(c, node, out.append_first + i);
     }
     if (out.append_n > 0 && open->first == 0) {
@@ -281,7 +227,7 @@ static void batch_close(struct cluster_node *node)
     if (open->first != 0) {
         const raft_index last = node->log.base.index + node->log.n;
         open->n = (uint32_t)(last + 1 - open->first);
-        open->entries = entries_copy(&node->log, open->first, open->n);
+        open->entries = cluster_log_slice(&node->log, open->first, open->n);
     }
     ASSERT(node->queue_n < CLUSTER_BATCH_MAX);
     node->queue[node->queue_n] = *open;
@@ -416,24 +362,15 @@ static void batch_write(struct cluster_node *node, struct cluster_batch *batch)
         node->disk_vote = batch->vote;
     }
     if (batch->first != 0) {
-        log_truncate(&node->disk, batch->first);
+        cluster_log_truncate(&node->disk, batch->first);
         ASSERT(node->disk.base.index + node->disk.n + 1 == batch->first);
         for (uint32_t i = 0; i < batch->n; i++) {
-            log_append(&node->disk, &batch->entries[i]);
+            cluster_log_append(&node->disk, &batch->entries[i]);
         }
     }
     node->batch_stored = batch->number;
     free(batch->entries);
     batch->entries = NULL;
-}
-
-static struct raft_pos disk_last(const struct cluster_node *node)
-{
-    const struct cluster_log *disk = &node->disk;
-    return disk->n == 0
-               ? disk->base
-               : (struct raft_pos){.index = disk->base.index + disk->n,
-                                   .term = disk->items[disk->n - 1].term};
 }
 
 static void held_release(struct cluster *c, struct cluster_node *node)
@@ -461,7 +398,8 @@ bool cluster_store(struct cluster *c, raft_id id)
     memmove(&node->queue[0], &node->queue[1],
             node->queue_n * sizeof(node->queue[0]));
     const struct raft_in in = input(node);
-    raft_stored(node->raft, &in, node->batch_stored, disk_last(node), &out);
+    raft_stored(node->raft, &in, node->batch_stored,
+                cluster_log_last(&node->disk), &out);
     held_release(c, node);
     act(c, node, NULL, 0);
     turn_end(c, node);
@@ -485,8 +423,8 @@ static void install(struct cluster *c, struct cluster_node *node,
         if (at > log->n || log->items[at - 1].term != message->snapshot.term) {
             log->n = 0;
         }
-        log_compact(log, message->snapshot, &message->config);
-        log_copy(&node->disk, log);
+        cluster_log_compact(log, message->snapshot, &message->config);
+        cluster_log_copy(&node->disk, log);
         node->applied = index;
         raft_check(node->raft);
     }
@@ -553,7 +491,7 @@ void cluster_forget(struct cluster *c, raft_id id, raft_index last)
 {
     struct cluster_node *node = cluster_node(c, id);
     ASSERT(!node->up);
-    log_truncate(&node->disk, last + 1);
+    cluster_log_truncate(&node->disk, last + 1);
 }
 
 void cluster_restart(struct cluster *c, raft_id id)
@@ -566,12 +504,12 @@ void cluster_restart(struct cluster *c, raft_id id)
         ASSERT(node->memory != NULL);
     }
     memset(node->memory, 0, raft_bytes());
-    log_copy(&node->log, &node->disk);
+    cluster_log_copy(&node->log, &node->disk);
     const struct raft_boot boot = {.term = node->disk_term,
                                    .vote = node->disk_vote,
                                    .snapshot = node->disk.base,
                                    .snapshot_config = node->disk.base_config,
-                                   .last = disk_last(node).index,
+                                   .last = cluster_log_last(&node->disk).index,
                                    .commit = node->disk.base.index,
                                    .withhold = !first};
     node->raft = raft_init(node->memory, &node->options, &boot);
@@ -599,7 +537,7 @@ void cluster_compact(struct cluster *c, raft_id id, raft_index index)
 {
     struct cluster_node *node = cluster_node(c, id);
     ASSERT(index <= node->applied);
-    ASSERT(index <= disk_last(node).index);
+    ASSERT(index <= cluster_log_last(&node->disk).index);
     if (index <= node->log.base.index) {
         return;
     }
@@ -607,8 +545,8 @@ void cluster_compact(struct cluster *c, raft_id id, raft_index index)
     const struct raft_pos pos = {.index = index,
                                  .term = raft_term_at(node->raft, index)};
     raft_compacted(node->raft, index + 1);
-    log_compact(&node->log, pos, &config);
-    log_compact(&node->disk, pos, &config);
+    cluster_log_compact(&node->log, pos, &config);
+    cluster_log_compact(&node->disk, pos, &config);
     raft_check(node->raft);
 }
 
