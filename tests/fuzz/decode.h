@@ -6,7 +6,7 @@
 
 #include "proto/base.h"
 
-/* Decodes; if it's a message: it encodes, what that gives decodes and encodes to the same bytes, its JSON fits what it may, and
+/* Decodes; if it's a message: protobuf-c's own decoder reads it the same way, it encodes, what that gives decodes and encodes to the same bytes, its JSON fits what it may, and
  * less memory gives NULL and nothing worse. Asserts all of it. */
 void decode_and_use(const ProtobufCMessageDescriptor *type, struct bytes in);
 
