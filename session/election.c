@@ -190,7 +190,9 @@ static void challenge(struct apply *a, struct scope_ref ref)
 {
     struct registry *r = a->r;
     const struct scope *scope = scope_at(r, ref);
-    if (scope->holder == 0 || scope->backup == 0) {
+    /* A backup that may not lead is about to fall in this entry: its own turn comes. */
+    if (scope->holder == 0 || scope->backup == 0 ||
+        !member_may_lead(r, ref, scope->backup)) {
         return;
     }
     if (leave_demoted(a, ref)) {
@@ -207,16 +209,20 @@ static void challenge(struct apply *a, struct scope_ref ref)
     }
 }
 
-void scope_settled(struct apply *a, struct scope_ref ref)
+void scope_schedule(struct registry *r, struct scope_ref ref)
 {
-    struct registry *r = a->r;
-    challenge(a, ref);
     const struct scope *scope = scope_at(r, ref);
     uint64_t at_ms = scope_due_ms(r, ref);
     if (due_at(r, scope->heap_at) != at_ms) {
         due_set(r, ref.device != 0 ? DUE_DEVICE : DUE_GROUP,
                 ref.device != 0 ? ref.device : ref.group, at_ms);
     }
+}
+
+void scope_settled(struct apply *a, struct scope_ref ref)
+{
+    challenge(a, ref);
+    scope_schedule(a->r, ref);
 }
 
 void scope_settle(struct apply *a, struct scope_ref ref, const struct change *c)
@@ -311,8 +317,7 @@ void election_scope_drop(struct apply *a, struct scope_ref ref)
 
 void election_scope_loaded(struct registry *r, struct scope_ref ref)
 {
-    due_set(r, ref.device != 0 ? DUE_DEVICE : DUE_GROUP,
-            ref.device != 0 ? ref.device : ref.group, scope_due_ms(r, ref));
+    scope_schedule(r, ref);
 }
 
 void election_policy_changed(struct apply *a, slot namespace_)

@@ -376,6 +376,8 @@ void election_due(struct apply *a, const Pb__ScopeDue *c)
     const struct scope_extra *e = scope_extra(r, scope);
     if (scope->epoch != c->epoch || (e == NULL ? 0 : e->offer) != c->offer ||
         scope_due_ms(r, ref) > a->time_ms) {
+        /* It may have been scheduled under an older policy. */
+        scope_schedule(r, ref);
         apply_refuse(a, BATON_CONFLICT, REASON_NOT_DUE, 0);
         return;
     }

@@ -65,6 +65,8 @@ void session_settle(struct apply *a, slot session, const struct change *c);
 /* The device's scope changed its holder: settles the group's. Nothing if `ref` is a group's. */
 void group_follow(struct apply *a, struct scope_ref ref,
                   const struct change *c);
+/* Puts the scope into the due heap where its state and policy say so. */
+void scope_schedule(struct registry *r, struct scope_ref ref);
 /* What only time stood in the way of, and the due heap: last step of whatever changed a scope. */
 void scope_settled(struct apply *a, struct scope_ref ref);
 
