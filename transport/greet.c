@@ -15,6 +15,11 @@ static void refuse(struct conn *c, const struct hello_frame *f,
     note_line(t, NOTE_REFUSED, 1,
               "transport_refused conn=%" PRIu64 " kind=%s node=%u reason=%s",
               c->id, conn_kind_name(c->kind), c->them.node, reason);
+    if (c->kind == CONN_PEER_OUT) {
+        /* Without a secret it takes us for open already, and would hand our last word to its node. */
+        conn_close(c);
+        return;
+    }
     uint8_t body[HELLO_BODY_MAX];
     struct hello self = t->self;
     self.frame_bytes_max =
@@ -60,7 +65,10 @@ static void refuse_proof(struct conn *c, struct hello_frame *f)
     f->status = BATON_NOT_ALLOWED;
     (void)snprintf(f->why, sizeof f->why,
                    "the proof isn't made with this cluster's secret");
-    refuse(c, f, c->them.has_proof ? "proof_wrong" : "proof_missing");
+    const char *reason = c->t->secret.n == 0 ? "proof_without_secret_here"
+                         : c->them.has_proof ? "proof_wrong"
+                                             : "proof_missing";
+    refuse(c, f, reason);
 }
 
 static void refuse_node(struct conn *c, struct hello_frame *f,
@@ -257,6 +265,10 @@ static void greet_peer_out(struct conn *c, uint32_t expected,
             return;
         }
         send_peer_hello(c, true);
+    } else if (c->them.has_proof) {
+        /* It will wait for ours, and we have no secret. */
+        refuse_proof(c, f);
+        return;
     }
     become_open(c);
     peer_went_up(c->t, c);

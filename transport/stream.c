@@ -122,8 +122,9 @@ static size_t wanted_bytes(struct stream *s, struct bytes part)
              (size_t)part.data[2] << 8 | (size_t)part.data[3]);
         /* A long frame gets its room as it arrives: a head alone is cheap to send. */
         size_t room = 2 * part.n > READ_BYTES_MAX ? 2 * part.n : READ_BYTES_MAX;
-        if (frame_n > s->in.cap) {
-            return frame_n < room ? frame_n : room;
+        size_t want = frame_n < room ? frame_n : room;
+        if (want > s->in.cap) {
+            return want;
         }
     }
     if (s->read_full && s->in.cap < READ_BYTES_MAX) {
