@@ -156,6 +156,7 @@ enum baton_status registry_policy(const struct registry *r,
     return BATON_OK;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): a question of three parts, an answer of two. */
 enum baton_status registry_state(const struct registry *r, const Pb__Path *path,
                                  uint64_t session, uint64_t epoch,
                                  struct bytes *out, uint32_t *out_reason)
@@ -334,24 +335,24 @@ bool registry_group_session(const struct registry *r, uint32_t group,
     return true;
 }
 
-bool registry_session_at(const struct registry *r, uint32_t slot_,
+bool registry_session_at(const struct registry *r, uint32_t at,
                          struct session_view *out)
 {
-    const struct session *s = session_at(r, slot_);
+    const struct session *s = session_at(r, at);
     if (s->id == 0 || !in_use(&s->object)) {
         return false;
     }
-    view_session(r, slot_, out);
+    view_session(r, at, out);
     return true;
 }
 
-bool registry_lease_at(const struct registry *r, uint32_t slot_,
+bool registry_lease_at(const struct registry *r, uint32_t at,
                        struct lease_view *out)
 {
-    const struct lease *l = lease_at(r, slot_);
+    const struct lease *l = lease_at(r, at);
     if (l->id == 0 || !in_use(&l->object)) {
         return false;
     }
-    view_lease(r, slot_, out);
+    view_lease(r, at, out);
     return true;
 }

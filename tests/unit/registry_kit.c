@@ -137,7 +137,7 @@ void kit_path(struct kit_path *out, const char *text)
     pb__path__init(&out->path);
     out->tab = out->path.device;
     must(strlen(text) < sizeof out->text, "a path is too long");
-    (void)strcpy(out->text, text);
+    memcpy(out->text, text, strlen(text) + 1);
     char **parts[] = {&out->path.namespace_, &out->path.group,
                       &out->path.device, &out->tab};
     char *at = out->text;
@@ -271,7 +271,9 @@ static void put_row(struct kit_rows *rows, const struct row_change *change)
     if (change->value.n == 0) {
         must(i < rows->n, "a row is deleted that isn't there");
         free(rows->rows[i].value);
-        rows->rows[i] = rows->rows[--rows->n];
+        rows->n--;
+        memmove(&rows->rows[i], &rows->rows[i + 1],
+                (rows->n - i) * sizeof rows->rows[0]);
         return;
     }
     if (i == rows->n && rows->n == rows->capacity) {
