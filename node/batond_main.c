@@ -1,0 +1,350 @@
+/* batond_main.c - a node as a process: configuration, signals, the one loop around turn.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "node/config.h"
+#include "transport/http.h"
+
+extern char **environ;
+
+#define INPUTS_A_TURN 1024u
+#define WAIT_MS_MAX   100u
+#define CLOSE_MS      500u
+
+#ifndef BATON_VERSION
+#define BATON_VERSION "0.1.0"
+#endif
+
+static volatile sig_atomic_t stop_asked;
+static struct transport *volatile wake_transport;
+
+static void on_signal(int number)
+{
+    (void)number;
+    stop_asked = 1;
+    struct transport *t = wake_transport;
+    if (t != NULL) {
+        transport_wake(t);
+    }
+}
+
+/* The store's writer thread has news. */
+static void on_store(void *arg)
+{
+    struct transport *const *t = arg;
+    struct transport *now = __atomic_load_n(t, __ATOMIC_ACQUIRE);
+    if (now != NULL) {
+        transport_wake(now);
+    }
+}
+
+/* A clock that runs during suspend and never goes back: deadlines are promises about real time. */
+static uint64_t clock_ms(clockid_t id)
+{
+    struct timespec now;
+    if (clock_gettime(id, &now) != 0) {
+        return 0;
+    }
+    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+}
+
+struct node {
+    struct config config;
+    struct store *store;
+    struct store_boot boot;
+    struct transport *transport;
+    struct http *http;
+    struct turn *turn;
+    char secret[256];
+    size_t secret_n;
+};
+
+static int fail(const char *what, const char *why)
+{
+    log_write(LOG_ERROR, "start_failed part=%s reason=\"%s\"", what, why);
+    return 1;
+}
+
+/* --- opening --------------------------------------------------------------------------------------------------------------- */
+
+static bool read_secret(struct node *n, char *error, size_t error_bytes)
+{
+    const char *path = n->config.secret_file;
+    if (path[0] == 0) {
+        return true;
+    }
+    FILE *f = fopen(path, "re");
+    if (f == NULL) {
+        (void)snprintf(error, error_bytes, "%s: %s", path, strerror(errno));
+        return false;
+    }
+    n->secret_n = fread(n->secret, 1, sizeof n->secret, f);
+    (void)fclose(f);
+    while (n->secret_n > 0 && (n->secret[n->secret_n - 1] == '\n' ||
+                               n->secret[n->secret_n - 1] == '\r')) {
+        n->secret_n--;
+    }
+    if (n->secret_n < 16 || n->secret_n == sizeof n->secret) {
+        (void)snprintf(error, error_bytes,
+                       "%s: expected a secret of 16 to 255 bytes, got %zu",
+                       path, n->secret_n);
+        return false;
+    }
+    return true;
+}
+
+static bool open_store(struct node *n, char *error, size_t error_bytes)
+{
+    const struct config *c = &n->config;
+    struct store_options options = {
+        .dir = c->data,
+        .cluster = c->cluster_id,
+        .node = (raft_id)c->id,
+        .map_bytes = c->map_mb << 20,
+        .reserve_bytes = c->reserve_mb << 20,
+        .queue_bytes_max = c->queue_mb << 20,
+        .create = true,
+        .wake = on_store,
+        .wake_arg = &n->transport,
+    };
+    n->store = store_open(&options, &n->boot, error, error_bytes);
+    return n->store != NULL;
+}
+
+static uint64_t random_seed(void)
+{
+    uint64_t seed = 0;
+    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed) {
+        seed = clock_ms(CLOCK_REALTIME) ^ ((uint64_t)getpid() << 32);
+    }
+    return seed;
+}
+
+static bool open_turn(struct node *n, char *error, size_t error_bytes)
+{
+    const struct config *c = &n->config;
+    struct turn_options o;
+    turn_options_default(&o);
+    o.id = (raft_id)c->id;
+    o.cluster = c->cluster_id;
+    (void)snprintf(o.version, sizeof o.version, "%s", BATON_VERSION);
+    o.election_ms = c->election_ms;
+    o.heartbeat_ms = c->heartbeat_ms;
+    o.clock_drift_ppm = (uint32_t)c->clock_drift_ppm;
+    o.seed = random_seed();
+    memcpy(o.members, c->members, sizeof o.members);
+    o.members_n = c->members_n;
+    o.join = c->join != 0;
+    o.lease_reads = c->lease_reads != 0;
+    o.checkpoint_entries = (uint32_t)c->checkpoint_entries;
+    o.log_keep_entries = (uint32_t)c->log_keep_entries;
+    o.events_keep_n = c->events_keep;
+    o.events_keep_ms = c->events_keep_hours * 3600u * 1000u;
+    o.entries_bytes = (size_t)(c->entries_mb << 20);
+    o.events_bytes = (size_t)(c->events_mb << 20);
+    o.pending_max = (uint32_t)c->pending_max;
+    o.reads_max = (uint32_t)c->pending_max;
+    o.watches_max = (uint32_t)c->watches_max;
+    o.watches_per_connection_max = (uint32_t)c->watches_per_connection_max;
+    o.log = log_line;
+    n->turn = turn_open(&o, n->store, &n->boot, clock_ms(CLOCK_BOOTTIME), error,
+                        error_bytes);
+    return n->turn != NULL;
+}
+
+static const char *or_listen(const char *listen, const char *address)
+{
+    return listen[0] != 0 ? listen : address;
+}
+
+static bool open_transport(struct node *n, char *error, size_t error_bytes)
+{
+    const struct config *c = &n->config;
+    const struct turn_member *self = config_self(c);
+    struct transport_options o = {
+        .node = (uint32_t)c->id,
+        .cluster = c->cluster_id,
+        .incarnation = n->boot.incarnation,
+        .boot = n->boot.boot,
+        .peer_listen = or_listen(c->listen_peer, self->peer),
+        .client_listen = or_listen(c->listen_client, self->client),
+        .client_advertise = self->client,
+        .http_advertise = self->http,
+        .admin_path = c->admin,
+        .secret = n->secret_n > 0 ? n->secret : NULL,
+        .secret_bytes = n->secret_n,
+        .tls_ca_file = c->tls_ca[0] != 0 ? c->tls_ca : NULL,
+        .tls_cert_key_file = c->tls_cert_key[0] != 0 ? c->tls_cert_key : NULL,
+        .connections_max = (uint32_t)c->connections_max,
+        .peer_queue_bytes = c->peer_queue_mb << 20,
+        .client_queue_bytes = c->client_queue_mb << 20,
+        .hello_ms = 5000,
+        .log = log_line,
+    };
+    struct transport *t = transport_open(&o, error, error_bytes);
+    __atomic_store_n(&n->transport, t, __ATOMIC_RELEASE);
+    wake_transport = t;
+    if (t == NULL) {
+        return false;
+    }
+    turn_set_transport(n->turn, t, clock_ms(CLOCK_BOOTTIME));
+    const char *http = or_listen(c->listen_http, self->http);
+    if (http[0] == 0) {
+        return true;
+    }
+    struct http_options h = {
+        .listen = http, .connections_max = 256, .timeout_ms = 5000};
+    n->http = http_open(t, &h, error, error_bytes);
+    return n->http != NULL;
+}
+
+/* Each connection is a descriptor; running out of them is worse than refusing at the door. */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+        limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static int open_all(struct node *n)
+{
+    char error[512] = "";
+    if (!read_secret(n, error, sizeof error)) {
+        return fail("secret-file", error);
+    }
+    if (!open_store(n, error, sizeof error)) {
+        return fail("data", error);
+    }
+    if (!open_turn(n, error, sizeof error)) {
+        return fail("data", error);
+    }
+    if (!open_transport(n, error, sizeof error)) {
+        return fail("listen", error);
+    }
+    return 0;
+}
+
+/* --- the loop ----------------------------------------------------------------------------------------------------------------- */
+
+static int wait_ms(const struct node *n, uint64_t now)
+{
+    uint64_t at = turn_deadline_ms(n->turn);
+    if (at <= now) {
+        return 0;
+    }
+    return (int)min_u64(at - now, WAIT_MS_MAX);
+}
+
+static void one_turn(struct node *n)
+{
+    struct transport_input input;
+    struct store_event event;
+    uint32_t level = 0;
+    turn_begin(n->turn, clock_ms(CLOCK_BOOTTIME), clock_ms(CLOCK_REALTIME));
+    while (store_next(n->store, &event)) {
+        turn_store(n->turn, &event);
+    }
+    bool room = turn_has_room(n->turn);
+    transport_clients_pause(n->transport, !room);
+    for (uint32_t i = 0;
+         i < INPUTS_A_TURN && transport_next(n->transport, &input); i++) {
+        turn_input(n->turn, &input);
+    }
+    turn_end(n->turn);
+    if (turn_log_level(n->turn, &level)) {
+        log_set_level((enum log_level)level);
+    }
+}
+
+static int loop(struct node *n)
+{
+    for (;;) {
+        transport_wait(n->transport, wait_ms(n, clock_ms(CLOCK_BOOTTIME)));
+        one_turn(n);
+        if (turn_fatal(n->turn) != NULL) {
+            log_write(LOG_ERROR, "fatal reason=\"%s\"", turn_fatal(n->turn));
+            return 1;
+        }
+        if (stop_asked) {
+            turn_stop(n->turn);
+        }
+        if (turn_stopped(n->turn)) {
+            return 0;
+        }
+    }
+}
+
+static void set_signals(void)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    (void)sigemptyset(&action.sa_mask);
+    action.sa_handler = on_signal;
+    (void)sigaction(SIGTERM, &action, NULL);
+    (void)sigaction(SIGINT, &action, NULL);
+    action.sa_handler = SIG_IGN;
+    (void)sigaction(SIGPIPE, &action, NULL);
+}
+
+/* NNG 1.5.2's own shutdown can hang (upstream #1543): everything of ours is closed and flushed, then the process ends at once. */
+static void end(struct node *n, int code)
+{
+    wake_transport = NULL;
+    if (n->http != NULL) {
+        http_close(n->http);
+    }
+    if (n->transport != NULL) {
+        transport_close(n->transport, code == 0 ? CLOSE_MS : 0);
+    }
+    if (n->store != NULL && !store_close(n->store, code == 0 ? CLOSE_MS : 50)) {
+        log_write(LOG_WARN, "store_not_flushed reason=\"the disk didn't "
+                            "answer in time; nothing acknowledged is lost\"");
+    }
+    log_write(code == 0 ? LOG_INFO : LOG_ERROR, "stopped code=%d", code);
+    (void)fflush(stderr);
+    _exit(code);
+}
+
+int main(int argc, char **argv)
+{
+    static struct node node;
+    char error[512];
+    switch (
+        config_read(&node.config, argc, argv, environ, error, sizeof error)) {
+    case CONFIG_DONE:
+        return 0;
+    case CONFIG_WRONG:
+        (void)fprintf(stderr, "batond: %s\n", error);
+        return 2;
+    case CONFIG_RUN:
+        break;
+    }
+    log_set((uint32_t)node.config.id, node.config.level);
+    set_signals();
+    raise_descriptors();
+    int code = open_all(&node);
+    if (code == 0) {
+        log_write(LOG_INFO,
+                  "started version=%s cluster=%s data=%s incarnation=%016llx "
+                  "start=%llu log_first=%llu log_last=%llu checkpoint=%llu",
+                  BATON_VERSION, node.config.cluster, node.config.data,
+                  (unsigned long long)node.boot.incarnation,
+                  (unsigned long long)node.boot.boot,
+                  (unsigned long long)node.boot.first,
+                  (unsigned long long)node.boot.last.index,
+                  (unsigned long long)node.boot.checkpoint.index);
+        code = loop(&node);
+    }
+    end(&node, code);
+}

@@ -1,0 +1,662 @@
+#include "node/turn.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "node/turn_state.h"
+
+#define STOP_TRANSFER_MS 1200u
+
+/* --- small things -------------------------------------------------------------------------------------------------------- */
+
+void turn_options_default(struct turn_options *out)
+{
+    memset(out, 0, sizeof *out);
+    out->election_ms = 1000;
+    out->heartbeat_ms = 100;
+    out->clock_drift_ppm = 10000;
+    out->append_entries_max = 4096;
+    out->inflight_max = 256;
+    out->registry_limits = (struct registry_limits)REGISTRY_LIMITS_DEFAULT;
+    out->checkpoint_entries = 8192;
+    out->log_keep_entries = 16384;
+    out->events_keep_n = 1000000;
+    out->events_keep_ms = 7ull * 24 * 3600 * 1000;
+    out->entries_bytes = 64u << 20;
+    out->entries_n = 1u << 18;
+    out->events_bytes = 64u << 20;
+    out->pending_max = 1u << 16;
+    out->reads_max = 1u << 16;
+    out->watches_max = 1u << 16;
+    out->watches_per_connection_max = 1024;
+}
+
+void turn_log(struct turn *t, int level, const char *format, ...)
+{
+    char line[1024];
+    va_list args;
+    if (t->options.log == NULL) {
+        return;
+    }
+    va_start(args, format);
+    (void)vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    t->options.log(t->options.log_arg, level, line);
+}
+
+void turn_alarm(struct turn *t, const char *format, ...)
+{
+    char line[200];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    for (uint32_t i = 0; i < t->alarms_n; i++) {
+        if (strcmp(t->alarms[i], line) == 0) {
+            return; /* said already */
+        }
+    }
+    if (t->alarms_n == ALARMS_MAX) {
+        memmove(t->alarms[0], t->alarms[1],
+                sizeof t->alarms[0] * (ALARMS_MAX - 1));
+        t->alarms_n--;
+    }
+    memcpy(t->alarms[t->alarms_n++], line, sizeof line);
+    turn_log(t, 0, "alarm text=\"%s\"", line);
+}
+
+void turn_die(struct turn *t, const char *format, ...)
+{
+    va_list args;
+    if (t->fatal[0] != 0) {
+        return; /* the first reason is the one that matters */
+    }
+    va_start(args, format);
+    (void)vsnprintf(t->fatal, sizeof t->fatal, format, args);
+    va_end(args);
+}
+
+/* This node is wrong, and knows it: it answers status, and neither votes nor leads nor applies. */
+void turn_quarantine(struct turn *t, const char *reason)
+{
+    if (t->quarantined) {
+        return;
+    }
+    struct raft_in in = turn_in(t);
+    t->quarantined = true;
+    (void)snprintf(t->quarantine_reason, sizeof t->quarantine_reason, "%s",
+                   reason);
+    turn_alarm(t,
+               "this node keeps out of the cluster: %s; stop it, remove it "
+               "and add it anew",
+               reason);
+    raft_step_down(t->raft, &in, "quarantined", &t->out);
+    raft_mute(t->raft);
+}
+
+struct raft_in turn_in(struct turn *t)
+{
+    return (struct raft_in){.now_ms = t->now_ms,
+                            .batch = store_batch(t->store)};
+}
+
+uint64_t turn_cluster_ms(const struct turn *t)
+{
+    uint64_t run = t->now_ms - t->clock_base_ms;
+    return max_u64(t->clock_base_cluster_ms + run, entries_time_ms(t->entries));
+}
+
+void turn_clock_observe(struct turn *t, uint64_t cluster_ms)
+{
+    if (cluster_ms >
+        t->clock_base_cluster_ms + (t->now_ms - t->clock_base_ms)) {
+        t->clock_base_cluster_ms = cluster_ms;
+        t->clock_base_ms = t->now_ms;
+    }
+}
+
+const char *turn_fatal(const struct turn *t)
+{
+    return t->fatal[0] == 0 ? NULL : t->fatal;
+}
+
+const struct raft *turn_raft(const struct turn *t)
+{
+    return t->raft;
+}
+
+const struct registry *turn_registry(const struct turn *t)
+{
+    return t->registry;
+}
+
+raft_index turn_applied(const struct turn *t)
+{
+    return t->applied;
+}
+
+/* --- opening ------------------------------------------------------------------------------------------------------------------ */
+
+static void *reserve(size_t bytes_n)
+{
+    void *memory = mmap(NULL, bytes_n, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static bool take_memory(struct turn *t)
+{
+    const struct turn_options *o = &t->options;
+    t->registry_memory_bytes = registry_bytes(&o->registry_limits);
+    t->registry_memory = reserve(t->registry_memory_bytes);
+    t->deadlines_memory_bytes = deadlines_bytes(o->registry_limits.leases_n);
+    t->deadlines_memory = reserve(t->deadlines_memory_bytes);
+    t->raft_memory = reserve(raft_bytes());
+    t->entries = entries_new(o->entries_n, o->entries_bytes);
+    t->history = history_new(o->events_bytes);
+    t->watches = watches_new(o->watches_max, o->watches_per_connection_max);
+    t->frame = reserve(FRAME_SCRATCH_BYTES);
+    t->command = reserve(FRAME_CLIENT_BYTES_MAX);
+    t->pending = calloc(o->pending_max, sizeof *t->pending);
+    t->reads = reserve((size_t)o->reads_max * sizeof *t->reads);
+    void *input = reserve(ARENA_INPUT_BYTES);
+    void *apply = reserve(ARENA_APPLY_BYTES);
+    void *answer = reserve(ARENA_ANSWER_BYTES);
+    arena_init(&t->input, input, input == NULL ? 0 : ARENA_INPUT_BYTES);
+    arena_init(&t->apply, apply, apply == NULL ? 0 : ARENA_APPLY_BYTES);
+    arena_init(&t->answer, answer, answer == NULL ? 0 : ARENA_ANSWER_BYTES);
+    return t->registry_memory != NULL && t->deadlines_memory != NULL &&
+           t->raft_memory != NULL && t->entries != NULL && t->history != NULL &&
+           t->watches != NULL && t->frame != NULL && t->command != NULL &&
+           t->pending != NULL && t->reads != NULL && input != NULL &&
+           apply != NULL && answer != NULL;
+}
+
+/* The first configuration is an entry that every node writes for itself, byte for byte the same: index 1, term 1, no addresses. */
+static void bootstrap(struct turn *t, struct raft_boot *boot)
+{
+    struct raft_config config = {.index = 1};
+    uint8_t data[1024];
+    for (uint32_t i = 0; i < t->options.members_n; i++) {
+        config.voters.ids[config.voters.n++] = t->options.members[i].id;
+    }
+    size_t n = wire_config(&config, NULL, 0, 0, data, sizeof data, &t->answer);
+    ASSERT(n > 0);
+    struct store_entry entry = {.index = 1,
+                                .term = 1,
+                                .kind = RAFT_CONFIG,
+                                .time_ms = 1,
+                                .data = {data, n}};
+    entry.chain = store_chain(0, &entry);
+    store_put_hard_state(t->store, 1, 0);
+    turn_append_entry(t, &entry);
+    boot->term = 1;
+    boot->last = 1;
+    boot->commit = 1;
+    boot->withhold = false;
+}
+
+static bool boot_config(struct turn *t, const struct store_boot *found,
+                        struct raft_boot *boot)
+{
+    Pb__ConfigData *message = NULL;
+    if (found->checkpoint.index == 0) {
+        return true;
+    }
+    struct bytes config = found->checkpoint_config;
+    if (config.n == 0 || config.n > sizeof t->checkpoint_config ||
+        !wire_to_config(config, found->checkpoint_config_index, &t->answer,
+                        &boot->snapshot_config, &message)) {
+        return false;
+    }
+    memcpy(t->checkpoint_config, config.data, config.n);
+    t->checkpoint = (struct store_checkpoint){
+        .pos = found->checkpoint,
+        .chain = found->checkpoint_chain,
+        .hash = found->checkpoint_hash,
+        .time_ms = found->checkpoint_time_ms,
+        .config = {t->checkpoint_config, config.n},
+        .config_index = found->checkpoint_config_index,
+    };
+    t->checkpoint_stored = found->checkpoint.index;
+    return true;
+}
+
+static struct raft_options raft_options_of(const struct turn_options *o)
+{
+    return (struct raft_options){
+        .id = o->id,
+        .election_ms = o->election_ms,
+        .heartbeat_ms = o->heartbeat_ms,
+        .clock_drift_ppm = o->clock_drift_ppm,
+        .inflight_max = o->inflight_max,
+        .append_entries_max = o->append_entries_max,
+        .seed = o->seed,
+        .prevote = true,
+        .check_quorum = true,
+    };
+}
+
+static bool keeps_before_checkpoint(const struct store_boot *found)
+{
+    return found->first > 0 && found->first <= found->last.index &&
+           found->first <= found->checkpoint.index;
+}
+
+/* Tells the core of every entry in the kept log, and holds the bytes of the last ones. */
+static bool boot_entries(struct turn *t, const struct store_boot *found)
+{
+    struct store_entry entry;
+    raft_index at = found->first;
+    raft_index skipped = keeps_before_checkpoint(found) ? found->first : 0;
+    entries_reset(t->entries, found->checkpoint, found->checkpoint_chain);
+    if (found->last.index == 0 || found->first > found->last.index) {
+        return true;
+    }
+    while (at <= found->last.index && store_boot_entry(t->store, at, &entry)) {
+        struct raft_config config;
+        struct raft_entry e = {entry.term, entry.kind, NULL};
+        arena_reset(&t->answer);
+        if (entry.kind == RAFT_CONFIG) {
+            Pb__ConfigData *message = NULL;
+            if (!wire_to_config(entry.data, entry.index, &t->answer, &config,
+                                &message)) {
+                return false;
+            }
+            e.config = &config;
+        }
+        if (at == skipped) {
+            entries_reset(t->entries, (struct raft_pos){at - 1, 0}, 0);
+        }
+        /* One that stands for the position before the log isn't part of it. */
+        if (at > skipped) {
+            raft_boot_entry(t->raft, &e);
+        }
+        entries_append(t->entries, &entry);
+        at++;
+    }
+    return at == found->last.index + 1;
+}
+
+/* Hard state, log and configuration to the core. The core's log begins at what's kept, or behind the checkpoint if nothing is. */
+static bool boot_raft(struct turn *t, const struct store_boot *found)
+{
+    struct raft_boot boot = {.term = found->term,
+                             .vote = found->vote,
+                             .last = found->last.index,
+                             .commit = found->checkpoint.index,
+                             .withhold = !found->fresh};
+    struct raft_options options = raft_options_of(&t->options);
+    bool first = found->fresh && !t->options.join;
+    if (!boot_config(t, found, &boot)) {
+        return false;
+    }
+    boot.snapshot = found->checkpoint;
+    boot.commit = max_u64(boot.commit, found->last.index > 0 ? 1 : 0);
+    if (keeps_before_checkpoint(found)) {
+        /* The position before the log's first entry was trimmed, and its term with it: the first entry itself takes its place. */
+        struct store_entry entry;
+        if (!store_boot_entry(t->store, found->first, &entry)) {
+            return false;
+        }
+        boot.snapshot = (struct raft_pos){entry.index, entry.term};
+    }
+    if (first) {
+        entries_reset(t->entries, (struct raft_pos){0, 0}, 0);
+        bootstrap(t, &boot);
+    }
+    t->raft = raft_init(t->raft_memory, &options, &boot);
+    if (first) {
+        struct raft_config config = {.index = 1};
+        for (uint32_t i = 0; i < t->options.members_n; i++) {
+            config.voters.ids[config.voters.n++] = t->options.members[i].id;
+        }
+        struct raft_entry entry = {1, RAFT_CONFIG, &config};
+        raft_boot_entry(t->raft, &entry);
+    } else if (!boot_entries(t, found)) {
+        return false;
+    }
+    raft_booted(t->raft, t->now_ms);
+    return true;
+}
+
+static bool boot_all(struct turn *t, const struct store_boot *found)
+{
+    t->incarnation = found->incarnation;
+    t->boot = found->boot;
+    t->horizon = found->events_first > 0 ? found->events_first
+                                         : found->checkpoint.index + 1;
+    t->events_stored = found->events_last;
+    t->clock_base_cluster_ms = max_u64(found->checkpoint_time_ms, 1);
+    t->clock_base_ms = t->now_ms;
+    if (!boot_raft(t, found)) {
+        turn_die(t, "the log or the checkpoint on disk has an invalid "
+                    "configuration: remove this node from the cluster and add "
+                    "it anew");
+        return false;
+    }
+    turn_clock_observe(
+        t, max_u64(entries_time_ms(t->entries), found->checkpoint_time_ms));
+    t->stored = found->last;
+    if (!turn_load_rows(t, found->checkpoint.index)) {
+        return false;
+    }
+    if (found->checkpoint_hash != 0 &&
+        registry_hash(t->registry) != found->checkpoint_hash) {
+        turn_die(t,
+                 "the rows of the checkpoint at index %llu don't have its "
+                 "state hash: the data directory is damaged; remove this "
+                 "node from the cluster and add it anew",
+                 (unsigned long long)found->checkpoint.index);
+        return false;
+    }
+    return true;
+}
+
+static int by_member_id(const void *a, const void *b)
+{
+    raft_id x = ((const struct turn_member *)a)->id;
+    raft_id y = ((const struct turn_member *)b)->id;
+    return x < y ? -1 : x > y;
+}
+
+struct turn *turn_open(const struct turn_options *options, struct store *store,
+                       const struct store_boot *boot, uint64_t now_ms,
+                       char *error, size_t error_bytes)
+{
+    ASSERT((options->pending_max & (options->pending_max - 1)) == 0);
+    ASSERT((options->reads_max & (options->reads_max - 1)) == 0);
+    struct turn *t = calloc(1, sizeof *t);
+    if (t == NULL) {
+        (void)snprintf(error, error_bytes, "out of memory");
+        return NULL;
+    }
+    t->options = *options;
+    qsort(t->options.members, t->options.members_n,
+          sizeof t->options.members[0], by_member_id);
+    memcpy(t->members, t->options.members,
+           t->options.members_n * sizeof t->members[0]);
+    t->members_n = t->options.members_n;
+    t->store = store;
+    t->now_ms = now_ms;
+    t->last_turn_ms = now_ms;
+    t->started_ms = now_ms;
+    if (!take_memory(t)) {
+        (void)snprintf(error, error_bytes, "out of memory");
+        turn_close(t);
+        return NULL;
+    }
+    if (!boot_all(t, boot)) {
+        (void)snprintf(error, error_bytes, "%s", t->fatal);
+        turn_close(t);
+        return NULL;
+    }
+    return t;
+}
+
+void turn_set_transport(struct turn *t, struct transport *transport,
+                        uint64_t now_ms)
+{
+    t->transport = transport;
+    t->now_ms = now_ms;
+    turn_members_changed(t);
+}
+
+static void release(void *memory, size_t bytes_n)
+{
+    if (memory != NULL) {
+        (void)munmap(memory, bytes_n);
+    }
+}
+
+void turn_close(struct turn *t)
+{
+    if (t == NULL) {
+        return;
+    }
+    release(t->registry_memory, t->registry_memory_bytes);
+    release(t->deadlines_memory, t->deadlines_memory_bytes);
+    release(t->raft_memory, raft_bytes());
+    release(t->frame, FRAME_SCRATCH_BYTES);
+    release(t->command, FRAME_CLIENT_BYTES_MAX);
+    release(t->reads, (size_t)t->options.reads_max * sizeof *t->reads);
+    release(t->input.base, ARENA_INPUT_BYTES);
+    release(t->apply.base, ARENA_APPLY_BYTES);
+    release(t->answer.base, ARENA_ANSWER_BYTES);
+    free(t->pending);
+    entries_free(t->entries);
+    history_free(t->history);
+    watches_free(t->watches);
+    free(t);
+}
+
+/* --- a turn ---------------------------------------------------------------------------------------------------------------------- */
+
+void turn_begin(struct turn *t, uint64_t now_ms, uint64_t wall_ms)
+{
+    ASSERT(now_ms >= t->now_ms);
+    t->now_ms = now_ms;
+    t->wall_ms = wall_ms;
+    t->counters.turns++;
+}
+
+static void peer_up(struct turn *t, raft_id node, bool up)
+{
+    struct catchup *c = turn_catchup(t, node);
+    struct raft_in in = turn_in(t);
+    if (c != NULL) {
+        c->up = up;
+    }
+    turn_catchup_reset(t, node);
+    turn_log(t, 2, "peer_%s node=%u", up ? "up" : "down", node);
+    if (up) {
+        raft_peer_up(t->raft, &in, node, &t->out);
+        turn_act(t);
+    } else {
+        raft_peer_down(t->raft, node);
+    }
+}
+
+void turn_input(struct turn *t, const struct transport_input *input)
+{
+    switch (input->type) {
+    case TRANSPORT_PEER_UP:
+        peer_up(t, input->node, true);
+        break;
+    case TRANSPORT_PEER_DOWN:
+        peer_up(t, input->node, false);
+        break;
+    case TRANSPORT_PEER_HELLO:
+        turn_peer_hello(t, input);
+        break;
+    case TRANSPORT_PEER_FRAME:
+        turn_peer_frame(t, input->node, input->body);
+        break;
+    case TRANSPORT_CLIENT_FRAME:
+        turn_client_frame(t, input->conn, input->body);
+        break;
+    case TRANSPORT_CLIENT_CLOSED:
+        watches_close_conn(t->watches, input->conn);
+        break;
+    case TRANSPORT_ADMIN_FRAME:
+        status_admin(t, input->conn, input->body);
+        break;
+    case TRANSPORT_HTTP:
+        turn_http(t, input->conn, input->body);
+        break;
+    case TRANSPORT_CLIENT_OPEN:
+    case TRANSPORT_CLIENT_ROOM: /* turn_end() looks at every watch that lags */
+    case TRANSPORT_WAKE:
+        break;
+    }
+}
+
+static void stored(struct turn *t, const struct store_event *event)
+{
+    ASSERT(event->batch >= t->stored_batch);
+    struct raft_in in = turn_in(t);
+    t->stored_batch = event->batch;
+    t->stored = t->batch_last[event->batch % countof(t->batch_last)];
+    raft_stored(t->raft, &in, event->batch, t->stored, &t->out);
+    turn_act(t);
+    turn_release_held(t);
+    turn_checkpoint_stored(t);
+    turn_install_stored(t);
+}
+
+static void store_read_back(struct turn *t, const struct store_event *event)
+{
+    struct watch_env env;
+    switch (TAG_KIND(event->tag)) {
+    case TAG_APPLY:
+        turn_apply_read(t, event);
+        break;
+    case TAG_PEER_LOG:
+        turn_catchup_read(t, event);
+        break;
+    case TAG_PEER_ROWS:
+        turn_snapshot_rows(t, event);
+        break;
+    case TAG_INCOMING:
+        turn_install_where(t, event);
+        break;
+    case TAG_HISTORY:
+        turn_history_read(t, event);
+        break;
+    case TAG_WATCH:
+        env = turn_watch_env(t);
+        watches_read(t->watches, &env, TAG_ID(event->tag), event);
+        break;
+    }
+}
+
+void turn_store(struct turn *t, const struct store_event *event)
+{
+    switch (event->type) {
+    case STORE_STORED:
+        stored(t, event);
+        break;
+    case STORE_READ:
+        store_read_back(t, event);
+        break;
+    case STORE_FAILED:
+        turn_die(t, "%s", event->error);
+        break;
+    }
+}
+
+static void tick(struct turn *t)
+{
+    struct raft_in in = turn_in(t);
+    raft_tick(t->raft, &in, &t->out);
+    turn_act(t);
+    turn_duties(t);
+    turn_members_tick(t);
+    turn_pending_tick(t);
+    turn_reads_tick(t);
+    turn_snapshot_tick(t);
+}
+
+static void flush_raft(struct turn *t)
+{
+    struct raft_in in = turn_in(t);
+    raft_flush(t->raft, &in, &t->out);
+    turn_act(t);
+}
+
+void turn_end(struct turn *t)
+{
+    tick(t);
+    /* The leader's appends leave before its own batch is on disk (Raft thesis 10.2.1). */
+    flush_raft(t);
+    transport_flush(t->transport);
+    turn_commit_batch(t);
+    turn_apply(t);
+    turn_reads_serve(t);
+    struct watch_env env = turn_watch_env(t);
+    t->pump_more = watches_pump(t->watches, &env);
+    if (t->quarantined) {
+        struct raft_in in = turn_in(t);
+        raft_step_down(t->raft, &in, "quarantined", &t->out);
+    }
+    turn_act(t);
+    turn_commit_batch(t);
+    transport_flush(t->transport);
+    t->last_turn_ms = t->now_ms;
+}
+
+uint64_t turn_deadline_ms(const struct turn *t)
+{
+    if (t->pump_more || (t->applied < raft_commit(t->raft) &&
+                         !t->apply_reading && !t->installing)) {
+        return t->now_ms;
+    }
+    uint64_t at = raft_deadline_ms(t->raft);
+    if (t->leading) {
+        at = min_u64(at, t->now_ms + 50);
+    }
+    if (t->batch_dirty) {
+        at = min_u64(at, t->now_ms + 200);
+    }
+    if (t->pending_n > 0 || t->reads_head < t->reads_tail || t->stopping) {
+        at = min_u64(at, t->now_ms + 20);
+    }
+    return at;
+}
+
+bool turn_has_room(const struct turn *t)
+{
+    return store_room(t->store) > (4u << 20) &&
+           entries_fits(t->entries, 1, 1u << 20, t->applied) &&
+           t->held_n < HELD_MAX / 2;
+}
+
+/* --- stopping ----------------------------------------------------------------------------------------------------------------------- */
+
+void turn_stop(struct turn *t)
+{
+    if (t->stopping) {
+        return;
+    }
+    struct raft_in in = turn_in(t);
+    t->stopping = true;
+    t->stop_ms = t->now_ms;
+    turn_log(t, 2, "stopping leader=%d", raft_role_now(t->raft) == RAFT_LEADER);
+    if (raft_role_now(t->raft) == RAFT_LEADER) {
+        t->transfer_sent = raft_transfer(t->raft, &in, 0, &t->out) == BATON_OK;
+        turn_act(t);
+    }
+}
+
+bool turn_stopped(const struct turn *t)
+{
+    if (!t->stopping) {
+        return false;
+    }
+    bool waits = t->transfer_sent && raft_role_now(t->raft) == RAFT_LEADER &&
+                 t->now_ms < t->stop_ms + STOP_TRANSFER_MS;
+    bool writes = t->batch_dirty || store_batch(t->store) > t->stored_batch + 1;
+    return !waits &&
+           (!writes || t->now_ms >= t->stop_ms + STOP_TRANSFER_MS + 300);
+}
+
+void turn_check(const struct turn *t)
+{
+    raft_check(t->raft);
+    registry_check(t->registry);
+    deadlines_check(t->deadlines);
+    ASSERT(t->applied <= raft_commit(t->raft)); /* R8 */
+    ASSERT(registry_applied(t->registry) == t->applied);
+    ASSERT(entries_last(t->entries) == raft_last(t->raft));
+}
+
+bool turn_log_level(const struct turn *t, uint32_t *out_level)
+{
+    if (t->log_level_set) {
+        *out_level = t->log_level;
+    }
+    return t->log_level_set;
+}

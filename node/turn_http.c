@@ -1,0 +1,449 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "node/turn_state.h"
+#include "proto/json.h"
+#include "proto/utf8.h"
+
+/* Routes of the HTTP API. It only reads; what it reads through the log waits for its round like any other read.
+ *
+ *   /metrics   /healthz   /readyz   /status
+ *   /v1/leader/NAMESPACE/GROUP[/DEVICE]      ?consistency=stale | lease
+ *   /v1/sessions/NAMESPACE[/GROUP]           ?consistency=stale, ?cursor=N, ?limit=N                                          */
+
+#define JSON_BYTES      (1u << 20)
+#define PARTS_MAX       4u
+#define HTTP_TIMEOUT_MS 4000u
+
+static void reply_text(struct turn *t, uint64_t ticket, uint32_t status,
+                       const char *text)
+{
+    transport_http_reply(t->transport, ticket, status,
+                         "text/plain; charset=utf-8", codec_text(text));
+}
+
+static void reply_json(struct turn *t, uint64_t ticket, uint32_t status,
+                       struct json_writer *w)
+{
+    size_t n = json_finish(w);
+    if (n == 0) {
+        reply_text(t, ticket, 500, "the answer is too large: ask for less\n");
+        return;
+    }
+    transport_http_reply(t->transport, ticket, status,
+                         "application/json; charset=utf-8",
+                         (struct bytes){(const uint8_t *)w->out, n});
+}
+
+static uint32_t http_status(enum baton_status status)
+{
+    switch (status) {
+    case BATON_OK:
+        return 200;
+    case BATON_NOT_FOUND:
+        return 404;
+    case BATON_INVALID:
+    case BATON_UNSUPPORTED:
+        return 400;
+    case BATON_EXPIRED:
+    case BATON_COMPACTED:
+    case BATON_WINDOW:
+        return 410;
+    case BATON_STALE_EPOCH:
+    case BATON_CONFLICT:
+        return 409;
+    case BATON_NOT_ALLOWED:
+        return 403;
+    case BATON_LIMIT:
+        return 429;
+    case BATON_NOT_LEADER:
+    case BATON_NO_QUORUM:
+    case BATON_UNKNOWN:
+    case BATON_BUSY:
+    case BATON_UNAVAILABLE:
+        break;
+    }
+    return 503;
+}
+
+static struct json_writer json_begin(struct turn *t)
+{
+    struct json_writer w;
+    char *out = arena_alloc(&t->answer, JSON_BYTES);
+    ASSERT(out != NULL);
+    json_init(&w, out, JSON_BYTES);
+    return w;
+}
+
+static void leader_hint(struct turn *t, struct json_writer *w)
+{
+    raft_id leader = raft_leader(t->raft);
+    for (uint32_t i = 0; i < t->members_n; i++) {
+        if (leader != 0 && t->members[i].id == leader) {
+            json_key(w, "leader");
+            json_u64(w, leader);
+            json_key(w, "leader_http");
+            json_cstring(w, t->members[i].http);
+        }
+    }
+}
+
+void turn_http_refuse(struct turn *t, uint64_t ticket, enum baton_status status,
+                      uint32_t reason, int64_t detail)
+{
+    char text[400];
+    arena_reset(&t->answer);
+    struct json_writer w = json_begin(t);
+    (void)status_text(status, reason, detail, text, sizeof text);
+    json_object_begin(&w);
+    json_key(&w, "error");
+    json_cstring(&w, status_name(status));
+    json_key(&w, "message");
+    json_cstring(&w, text);
+    if (status == BATON_NOT_LEADER) {
+        leader_hint(t, &w);
+    }
+    json_object_end(&w);
+    reply_json(t, ticket, http_status(status), &w);
+}
+
+static void put_leader(struct json_writer *w, const Pb__LeaderResult *r,
+                       uint64_t revision)
+{
+    static const char *const consistencies[] = {"linearizable", "stale",
+                                                "lease"};
+    char scope[3 * NAME_BYTES_MAX + 3];
+    (void)snprintf(scope, sizeof scope, "%s/%s%s%s", r->scope->namespace_,
+                   r->scope->group, r->scope->device[0] == 0 ? "" : "/",
+                   r->scope->device);
+    json_key(w, "scope");
+    json_cstring(w, scope);
+    json_key(w, "session");
+    json_u64_string(w, r->session);
+    json_key(w, "device");
+    json_cstring(w, r->device);
+    json_key(w, "tab");
+    json_cstring(w, r->tab);
+    json_key(w, "epoch");
+    json_u64_string(w, r->epoch);
+    json_key(w, "backup");
+    json_u64_string(w, r->backup);
+    json_key(w, "since_ms");
+    json_u64(w, r->since_ms);
+    json_key(w, "revision");
+    json_u64_string(w, revision);
+    json_key(w, "consistency");
+    json_cstring(w, r->consistency < countof(consistencies)
+                        ? consistencies[r->consistency]
+                        : "unknown");
+    json_key(w, "age_ms");
+    json_u64(w, r->age_ms);
+    json_key(w, "relay");
+    json_cstring(w, r->relay);
+}
+
+static const char *role_text(Pb__Role role)
+{
+    switch (role) {
+    case PB__ROLE__ROLE_OBSERVER:
+        return "observer";
+    case PB__ROLE__ROLE_CANDIDATE:
+        return "candidate";
+    case PB__ROLE__ROLE_BACKUP:
+        return "backup";
+    case PB__ROLE__ROLE_LEADER:
+        return "leader";
+    case PB__ROLE__ROLE_NONE:
+    default:
+        return "none";
+    }
+}
+
+static void put_session(struct json_writer *w, const Pb__SessionInfo *s)
+{
+    char group[2 * NAME_BYTES_MAX + 2];
+    (void)snprintf(group, sizeof group, "%s/%s", s->namespace_, s->group);
+    json_object_begin(w);
+    json_key(w, "session");
+    json_u64_string(w, s->session);
+    json_key(w, "group");
+    json_cstring(w, group);
+    json_key(w, "device");
+    json_cstring(w, s->device);
+    json_key(w, "tab");
+    json_cstring(w, s->tab);
+    json_key(w, "role");
+    json_cstring(w, role_text(s->role));
+    json_key(w, "group_leader");
+    json_bool(w, s->group_leader);
+    json_key(w, "score");
+    json_i64(w, s->score);
+    json_key(w, "lease");
+    json_u64_string(w, s->lease);
+    json_key(w, "state");
+    json_cstring(w, s->detached ? "detached" : "attached");
+    json_object_end(w);
+}
+
+static void put_sessions(struct json_writer *w, const Pb__SessionsResult *r,
+                         uint64_t revision)
+{
+    json_key(w, "sessions");
+    json_array_begin(w);
+    for (size_t i = 0; i < r->n_sessions; i++) {
+        put_session(w, r->sessions[i]);
+    }
+    json_array_end(w);
+    json_key(w, "next");
+    json_u64_string(w, r->next);
+    json_key(w, "revision");
+    json_u64_string(w, revision);
+    json_key(w, "age_ms");
+    json_u64(w, r->age_ms);
+}
+
+void turn_http_answer(struct turn *t, uint64_t ticket,
+                      const Pb__ClientMessage *m)
+{
+    struct json_writer w = json_begin(t);
+    json_object_begin(&w);
+    if (m->status != PB__STATUS__OK) {
+        json_key(&w, "error");
+        json_cstring(&w, status_name((enum baton_status)m->status));
+        json_key(&w, "message");
+        json_cstring(&w, m->message);
+    }
+    if (m->result_case == PB__CLIENT_MESSAGE__RESULT_LEADER_RESULT) {
+        put_leader(&w, m->leader_result, m->revision);
+    } else if (m->result_case == PB__CLIENT_MESSAGE__RESULT_SESSIONS) {
+        put_sessions(&w, m->sessions, m->revision);
+    }
+    json_object_end(&w);
+    reply_json(t, ticket, http_status((enum baton_status)m->status), &w);
+}
+
+/* --- the request ------------------------------------------------------------------------------------------------------------- */
+
+static int hex_of(uint8_t c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Percent-decodes one segment. NULL: malformed, or no name. */
+static char *segment(struct turn *t, struct bytes in)
+{
+    char *out = arena_alloc(&t->input, in.n + 1);
+    size_t n = 0;
+    if (out == NULL) {
+        return NULL;
+    }
+    for (size_t i = 0; i < in.n; i++) {
+        int c = in.data[i];
+        if (c == '%') {
+            int high = i + 2 < in.n ? hex_of(in.data[i + 1]) : -1;
+            int low = i + 2 < in.n ? hex_of(in.data[i + 2]) : -1;
+            if (high < 0 || low < 0) {
+                return NULL;
+            }
+            c = high * 16 + low;
+            i += 2;
+        }
+        out[n++] = (char)c;
+    }
+    out[n] = 0;
+    return utf8_is_name((struct bytes){(const uint8_t *)out, n}, NAME_BYTES_MAX)
+               ? out
+               : NULL;
+}
+
+/* The value of one query parameter; n == 0 if it isn't there. */
+static struct bytes parameter(struct bytes query, const char *name)
+{
+    size_t name_n = strlen(name);
+    size_t at = 0;
+    while (at < query.n) {
+        size_t end = at;
+        while (end < query.n && query.data[end] != '&') {
+            end++;
+        }
+        if (end - at > name_n && memcmp(query.data + at, name, name_n) == 0 &&
+            query.data[at + name_n] == '=') {
+            return (struct bytes){query.data + at + name_n + 1,
+                                  end - at - name_n - 1};
+        }
+        at = end + 1;
+    }
+    return (struct bytes){NULL, 0};
+}
+
+static bool same(struct bytes a, const char *b)
+{
+    return a.n == strlen(b) && memcmp(a.data, b, a.n) == 0;
+}
+
+/* False: not a number. */
+static bool number(struct bytes text, uint64_t *out)
+{
+    uint64_t value = 0;
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9' ||
+            value > (UINT64_MAX - 9) / 10) {
+            return false;
+        }
+        value = value * 10 + (uint64_t)(text.data[i] - '0');
+    }
+    *out = value;
+    return true;
+}
+
+static bool query_of(struct bytes query, struct read *read)
+{
+    struct bytes consistency = parameter(query, "consistency");
+    uint64_t limit = 0;
+    if (consistency.n > 0) {
+        if (same(consistency, "stale")) {
+            read->consistency = PB__CONSISTENCY__STALE;
+        } else if (same(consistency, "lease")) {
+            read->consistency = PB__CONSISTENCY__LEASE;
+        } else if (!same(consistency, "linearizable")) {
+            return false;
+        }
+    }
+    if (!number(parameter(query, "cursor"), &read->cursor) ||
+        !number(parameter(query, "limit"), &limit) || limit > UINT32_MAX) {
+        return false;
+    }
+    read->limit = (uint32_t)limit;
+    return true;
+}
+
+/* Splits what's behind the route's prefix at '/', at most PARTS_MAX parts. 0: malformed. */
+static size_t split(struct turn *t, struct bytes rest, char *out[PARTS_MAX])
+{
+    size_t n = 0;
+    size_t at = 0;
+    while (at <= rest.n && n < PARTS_MAX) {
+        size_t end = at;
+        while (end < rest.n && rest.data[end] != '/') {
+            end++;
+        }
+        out[n] = segment(t, (struct bytes){rest.data + at, end - at});
+        if (out[n++] == NULL) {
+            return 0;
+        }
+        at = end + 1;
+    }
+    return at <= rest.n ? 0 : n;
+}
+
+static void api(struct turn *t, uint64_t ticket, enum read_kind kind,
+                struct bytes rest, struct bytes query)
+{
+    char *parts[PARTS_MAX];
+    Pb__Path path = PB__PATH__INIT;
+    struct read read = {
+        .kind = (uint8_t)kind,
+        .conn = ticket,
+        .http = true,
+        .deadline_ms = t->now_ms + HTTP_TIMEOUT_MS,
+        .received_ms = t->now_ms,
+    };
+    size_t n = split(t, rest, parts);
+    bool leader = kind == READ_LEADER;
+    if (n < (leader ? 2u : 1u) || n > (leader ? 3u : 2u) ||
+        !query_of(query, &read)) {
+        reply_text(t, ticket, 400,
+                   leader ? "GET /v1/leader/NAMESPACE/GROUP[/DEVICE]"
+                            "[?consistency=linearizable|stale|lease]\n"
+                          : "GET /v1/sessions/NAMESPACE[/GROUP]"
+                            "[?consistency=linearizable|stale|lease"
+                            "&cursor=N&limit=N]\n");
+        return;
+    }
+    path.namespace_ = parts[0];
+    path.group = n > 1 ? parts[1] : path.group;
+    path.device = n > 2 ? parts[2] : path.device;
+    turn_read_request(t, &read, &path);
+}
+
+static void http_metrics(struct turn *t, uint64_t ticket)
+{
+    char *out = arena_alloc(&t->answer, JSON_BYTES);
+    ASSERT(out != NULL);
+    size_t n = status_metrics(t, out, JSON_BYTES);
+    transport_http_reply(t->transport, ticket, 200,
+                         "text/plain; version=0.0.4; charset=utf-8",
+                         (struct bytes){(const uint8_t *)out, n});
+}
+
+static void http_ready(struct turn *t, uint64_t ticket)
+{
+    if (t->quarantined) {
+        reply_text(t, ticket, 503, "not ready: quarantined\n");
+    } else if (t->stopping) {
+        reply_text(t, ticket, 503, "not ready: stopping\n");
+    } else if (raft_leader(t->raft) == 0) {
+        reply_text(t, ticket, 503, "not ready: no leader is known\n");
+    } else if (t->applied == 0) {
+        reply_text(t, ticket, 503, "not ready: nothing is applied yet\n");
+    } else {
+        reply_text(t, ticket, 200, "ready\n");
+    }
+}
+
+static void http_status_page(struct turn *t, uint64_t ticket)
+{
+    Pb__StatusResult result;
+    status_fill(t, &t->answer, &result);
+    struct json_writer w = json_begin(t);
+    json_message(&w, &result.base, 0);
+    reply_json(t, ticket, 200, &w);
+}
+
+static bool has_prefix(struct bytes path, const char *prefix,
+                       struct bytes *out_rest)
+{
+    size_t n = strlen(prefix);
+    if (path.n < n || memcmp(path.data, prefix, n) != 0) {
+        return false;
+    }
+    *out_rest = (struct bytes){path.data + n, path.n - n};
+    return true;
+}
+
+void turn_http(struct turn *t, uint64_t ticket, struct bytes path)
+{
+    struct bytes query = {NULL, 0};
+    struct bytes rest;
+    arena_reset(&t->input);
+    arena_reset(&t->answer);
+    for (size_t i = 0; i < path.n; i++) {
+        if (path.data[i] == '?') {
+            query = (struct bytes){path.data + i + 1, path.n - i - 1};
+            path.n = i;
+            break;
+        }
+    }
+    if (same(path, "/metrics")) {
+        http_metrics(t, ticket);
+    } else if (same(path, "/healthz")) {
+        reply_text(t, ticket, 200, "ok\n");
+    } else if (same(path, "/readyz")) {
+        http_ready(t, ticket);
+    } else if (same(path, "/status")) {
+        http_status_page(t, ticket);
+    } else if (has_prefix(path, "/v1/leader/", &rest)) {
+        api(t, ticket, READ_LEADER, rest, query);
+    } else if (has_prefix(path, "/v1/sessions/", &rest)) {
+        api(t, ticket, READ_SESSIONS, rest, query);
+    } else {
+        reply_text(t, ticket, 404,
+                   "there is /metrics, /healthz, /readyz, /status, "
+                   "/v1/leader/NAMESPACE/GROUP[/DEVICE] and "
+                   "/v1/sessions/NAMESPACE[/GROUP]\n");
+    }
+}

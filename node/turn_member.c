@@ -1,0 +1,217 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "node/turn_state.h"
+
+/* Who's in the cluster, and who leads it: changes that an operator asks for. */
+
+void turn_request_transfer(struct turn *t, uint64_t conn,
+                           const Pb__ClientRequest *request)
+{
+    struct raft_in in = turn_in(t);
+    raft_id to = request->transfer->node;
+    enum baton_status status = BATON_BUSY;
+    if (t->transfer_conn == 0) {
+        status = raft_transfer(t->raft, &in, to, &t->out);
+    }
+    if (status == BATON_OK) {
+        t->transfer_conn = conn;
+        t->transfer_id = request->id;
+    } else if (status == BATON_NOT_LEADER) {
+        answer_not_leader(t, conn, request->id);
+    } else if (status == BATON_NOT_FOUND && to == t->options.id) {
+        Pb__ClientMessage m;
+        Pb__ChangeResult r = PB__CHANGE_RESULT__INIT;
+        answer_init(t, &m, request->id);
+        r.leader = to;
+        r.term = raft_term_now(t->raft);
+        m.result_case = PB__CLIENT_MESSAGE__RESULT_CHANGE;
+        m.change = &r;
+        (void)answer_send(t, conn, &m);
+    } else {
+        answer_refuse(t, conn, request->id, status,
+                      status == BATON_NOT_FOUND ? REASON_UNKNOWN_NODE
+                                                : REASON_NONE,
+                      (int64_t)to);
+    }
+    t->incoming = NULL;
+    turn_act(t);
+}
+
+/* --- membership ------------------------------------------------------------------------------------------------------------ */
+
+static bool nodes_have(const struct raft_nodes *nodes, raft_id id)
+{
+    for (uint32_t i = 0; i < nodes->n; i++) {
+        if (nodes->ids[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool nodes_add(struct raft_nodes *nodes, raft_id id)
+{
+    if (id == 0 || nodes->n == RAFT_NODES_MAX || nodes_have(nodes, id)) {
+        return false;
+    }
+    uint32_t at = nodes->n++;
+    while (at > 0 && nodes->ids[at - 1] > id) {
+        nodes->ids[at] = nodes->ids[at - 1];
+        at--;
+    }
+    nodes->ids[at] = id;
+    return true;
+}
+
+static bool nodes_remove(struct raft_nodes *nodes, raft_id id)
+{
+    for (uint32_t i = 0; i < nodes->n; i++) {
+        if (nodes->ids[i] == id) {
+            memmove(&nodes->ids[i], &nodes->ids[i + 1],
+                    (nodes->n - i - 1) * sizeof nodes->ids[0]);
+            nodes->n--;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void copy_address(char out[TURN_ADDRESS_BYTES], const char *address)
+{
+    struct bytes b = codec_text(address);
+    if (b.n < TURN_ADDRESS_BYTES) {
+        memcpy(out, b.data, b.n);
+        out[b.n] = 0;
+    }
+}
+
+static bool add_member(struct turn *t, const Pb__Member *member)
+{
+    struct turn_member *m = NULL;
+    for (uint32_t i = 0; i < t->members_n; i++) {
+        m = t->members[i].id == member->node ? &t->members[i] : m;
+    }
+    if (m == NULL) {
+        if (t->members_n == countof(t->members)) {
+            return false;
+        }
+        m = &t->members[t->members_n++];
+        memset(m, 0, sizeof *m);
+        m->id = member->node;
+    }
+    copy_address(m->peer, member->peer);
+    copy_address(m->client, member->client);
+    copy_address(m->http, member->http);
+    return true;
+}
+
+/* The sets that a change asks for. False: it names a node that it can't. */
+static bool target(struct turn *t, const Pb__ChangeMembers *change,
+                   struct raft_nodes *voters, struct raft_nodes *learners,
+                   raft_id *out_wrong)
+{
+    for (size_t i = 0; i < change->n_add_learners; i++) {
+        const Pb__Member *m = change->add_learners[i];
+        *out_wrong = m->node;
+        if (nodes_have(voters, m->node) || m->peer[0] == 0 ||
+            !nodes_add(learners, m->node) || !add_member(t, m)) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < change->n_promote; i++) {
+        *out_wrong = change->promote[i];
+        if (!nodes_remove(learners, change->promote[i]) ||
+            !nodes_add(voters, change->promote[i])) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < change->n_remove; i++) {
+        *out_wrong = change->remove[i];
+        if (!nodes_remove(learners, change->remove[i]) &&
+            !nodes_remove(voters, change->remove[i])) {
+            return false;
+        }
+    }
+    *out_wrong = 0;
+    return voters->n > 0;
+}
+
+void turn_request_members(struct turn *t, uint64_t conn,
+                          const Pb__ClientRequest *request)
+{
+    const Pb__ChangeMembers *change = request->change_members;
+    const struct raft_config *now = raft_config_now(t->raft);
+    struct raft_nodes voters = now->voters;
+    struct raft_nodes learners = now->learners;
+    raft_id wrong = 0;
+    if (raft_role_now(t->raft) != RAFT_LEADER) {
+        answer_not_leader(t, conn, request->id);
+        return;
+    }
+    if (t->member_conn != 0) {
+        answer_refuse(t, conn, request->id, BATON_CONFLICT,
+                      REASON_CONFIG_RUNNING, (int64_t)now->index);
+        return;
+    }
+    if (!target(t, change, &voters, &learners, &wrong)) {
+        answer_refuse(t, conn, request->id, BATON_INVALID, REASON_UNKNOWN_NODE,
+                      (int64_t)wrong);
+        return;
+    }
+    struct raft_config config;
+    raft_index index = 0;
+    struct raft_in in = turn_in(t);
+    enum baton_status status = raft_propose_config(
+        t->raft, &in, change->expected == 0 ? now->index : change->expected,
+        &voters, &learners, &t->out, &config, &index);
+    if (status != BATON_OK) {
+        turn_act(t);
+        answer_refuse(t, conn, request->id, status,
+                      status == BATON_CONFLICT ? REASON_CONFIG_INDEX
+                                               : REASON_NONE,
+                      (int64_t)now->index);
+        return;
+    }
+    t->member_conn = conn;
+    t->member_id = request->id;
+    t->member_index = index;
+    turn_put_config(t, &config, index);
+}
+
+/* Leaves a joint configuration once it's committed, and answers who asked once nothing is left to do. */
+void turn_members_tick(struct turn *t)
+{
+    if (raft_config_leave(t->raft)) {
+        struct raft_config config;
+        raft_index index = 0;
+        struct raft_in in = turn_in(t);
+        if (raft_propose_leave(t->raft, &in, &t->out, &config, &index) ==
+            BATON_OK) {
+            t->member_index = index;
+            turn_put_config(t, &config, index);
+        } else {
+            turn_act(t);
+        }
+    }
+    if (t->member_conn == 0) {
+        return;
+    }
+    if (raft_role_now(t->raft) != RAFT_LEADER) {
+        answer_refuse(t, t->member_conn, t->member_id, BATON_UNKNOWN,
+                      REASON_NONE, 0);
+        t->member_conn = 0;
+    } else if (t->applied >= t->member_index &&
+               raft_config_now(t->raft)->voters_old.n == 0) {
+        Pb__ClientMessage m;
+        Pb__ChangeResult r = PB__CHANGE_RESULT__INIT;
+        answer_init(t, &m, t->member_id);
+        r.leader = t->options.id;
+        r.term = raft_term_now(t->raft);
+        r.config = raft_config_now(t->raft)->index;
+        m.result_case = PB__CLIENT_MESSAGE__RESULT_CHANGE;
+        m.change = &r;
+        (void)answer_send(t, t->member_conn, &m);
+        t->member_conn = 0;
+    }
+}

@@ -1,0 +1,343 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "node/turn_state.h"
+
+#define APPEND_ENTRIES_MAX 65536u
+
+struct catchup *turn_catchup(struct turn *t, raft_id node)
+{
+    struct catchup *free_one = NULL;
+    for (uint32_t i = 0; i < countof(t->catchups); i++) {
+        if (t->catchups[i].node == node) {
+            return &t->catchups[i];
+        }
+        if (t->catchups[i].node == 0 && free_one == NULL) {
+            free_one = &t->catchups[i];
+        }
+    }
+    if (free_one != NULL) {
+        memset(free_one, 0, sizeof *free_one);
+        free_one->node = node;
+    }
+    return free_one;
+}
+
+/* --- who the peers are ------------------------------------------------------------------------------------------------ */
+
+static struct turn_member *member_at(struct turn *t, raft_id id)
+{
+    for (uint32_t i = 0; i < t->members_n; i++) {
+        if (t->members[i].id == id) {
+            return &t->members[i];
+        }
+    }
+    if (t->members_n == countof(t->members)) {
+        return NULL;
+    }
+    struct turn_member *m = &t->members[t->members_n++];
+    memset(m, 0, sizeof *m);
+    m->id = id;
+    return m;
+}
+
+static void copy_address(char out[TURN_ADDRESS_BYTES], const char *address)
+{
+    struct bytes b = codec_text(address);
+    if (b.n > 0 && b.n < TURN_ADDRESS_BYTES) {
+        memcpy(out, b.data, b.n + 1);
+    }
+}
+
+/* The log's configurations name addresses; they win over what this node was started with. */
+static void learn_members(struct turn *t, const Pb__ConfigData *config)
+{
+    for (size_t i = 0; i < config->n_members; i++) {
+        const Pb__Member *from = config->members[i];
+        struct turn_member *m =
+            from->node == 0 ? NULL : member_at(t, from->node);
+        if (m != NULL) {
+            copy_address(m->peer, from->peer);
+            copy_address(m->client, from->client);
+            copy_address(m->http, from->http);
+        }
+    }
+}
+
+static bool in_nodes(const struct raft_nodes *nodes, raft_id id)
+{
+    for (uint32_t i = 0; i < nodes->n; i++) {
+        if (nodes->ids[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void turn_members_changed(struct turn *t)
+{
+    struct transport_peer peers[RAFT_NODES_MAX * 2];
+    const struct raft_config *config = raft_config_now(t->raft);
+    size_t n = 0;
+    for (uint32_t i = 0; i < t->members_n; i++) {
+        const struct turn_member *m = &t->members[i];
+        if (m->id == t->options.id || m->peer[0] == 0 ||
+            !(in_nodes(&config->voters, m->id) ||
+              in_nodes(&config->voters_old, m->id) ||
+              in_nodes(&config->learners, m->id))) {
+            continue;
+        }
+        peers[n].node = m->id;
+        memcpy(peers[n].address, m->peer, sizeof peers[n].address);
+        n++;
+    }
+    transport_set_peers(t->transport, peers, n);
+}
+
+void turn_peer_hello(struct turn *t, const struct transport_input *input)
+{
+    uint64_t incarnation = 0;
+    uint64_t boot = 0;
+    bool seen = registry_node(t->registry, input->node, &incarnation, &boot);
+    /* R21: a node with another data directory, or an older image of its own, may have forgotten votes and acks. */
+    if (seen && incarnation != input->incarnation) {
+        turn_alarm(t,
+                   "node %u came back with another data directory: refused; "
+                   "remove it from the cluster and add it anew",
+                   input->node);
+        transport_peer_refuse(t->transport, input->node,
+                              "another data directory than this node had");
+        return;
+    }
+    if (seen && boot > input->boot) {
+        turn_alarm(t,
+                   "node %u came back with an older image of its data "
+                   "(start %llu after start %llu): refused; remove it from "
+                   "the cluster and add it anew",
+                   input->node, (unsigned long long)input->boot,
+                   (unsigned long long)boot);
+        transport_peer_refuse(t->transport, input->node,
+                              "an older image of its data directory");
+        return;
+    }
+    struct catchup *c = turn_catchup(t, input->node);
+    if (c != NULL) {
+        c->incarnation = input->incarnation;
+        c->boot = input->boot;
+    }
+}
+
+/* --- entries -------------------------------------------------------------------------------------------------------------- */
+
+static bool entry_is_sane(const Pb__LogEntry *e, raft_index index)
+{
+    return e->index == index && e->term > 0 && e->kind >= RAFT_NORMAL &&
+           e->kind <= RAFT_CONFIG;
+}
+
+/* The entries of an APPEND as the core sees them. NULL: something in it isn't as it must be. */
+static struct raft_entry *
+decode_entries(struct turn *t, const Pb__PeerFrame *frame, size_t *out_bytes)
+{
+    size_t n = frame->n_entries;
+    struct raft_entry *entries =
+        arena_alloc(&t->input, (n + 1) * sizeof *entries);
+    if (entries == NULL || n > APPEND_ENTRIES_MAX) {
+        return NULL;
+    }
+    uint64_t chain = frame->chain;
+    *out_bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        const Pb__LogEntry *e = frame->entries[i];
+        if (!entry_is_sane(e, frame->index + 1 + i)) {
+            return NULL;
+        }
+        struct store_entry whole = {
+            e->index,   e->term,  (enum raft_kind)e->kind,
+            e->time_ms, e->chain, codec_bytes(e->data)};
+        if (chain != 0 && store_chain(chain, &whole) != e->chain) {
+            return NULL;
+        }
+        chain = e->chain;
+        *out_bytes += e->data.len;
+        entries[i] = (struct raft_entry){e->term, whole.kind, NULL};
+        if (whole.kind == RAFT_CONFIG) {
+            struct raft_config *config = arena_alloc(&t->input, sizeof *config);
+            Pb__ConfigData *message = NULL;
+            if (config == NULL ||
+                !wire_to_config(whole.data, e->index, &t->input, config,
+                                &message)) {
+                return NULL;
+            }
+            learn_members(t, message);
+            entries[i].config = config;
+        }
+    }
+    return entries;
+}
+
+/* R5: equal (index, term) means equal history. Where ours and the leader's part under the same name, one of us is wrong, and it's
+ * not the quorum's. */
+static bool chain_agrees(struct turn *t, raft_id from,
+                         const Pb__PeerFrame *frame)
+{
+    uint64_t ours = 0;
+    if (frame->chain == 0 || frame->term < raft_term_now(t->raft) ||
+        raft_term_at(t->raft, frame->index) != frame->log_term ||
+        !entries_chain(t->entries, frame->index, &ours) ||
+        ours == frame->chain) {
+        return true;
+    }
+    char reason[160];
+    (void)snprintf(reason, sizeof reason,
+                   "the log differs from node %u's at index %llu of term %llu",
+                   from, (unsigned long long)frame->index,
+                   (unsigned long long)frame->log_term);
+    turn_quarantine(t, reason);
+    return false;
+}
+
+static void receive_append(struct turn *t, const Pb__PeerFrame *frame,
+                           struct raft_message *m)
+{
+    size_t bytes_n = 0;
+    if (t->installing || !chain_agrees(t, m->from, frame)) {
+        return;
+    }
+    struct raft_entry *entries = decode_entries(t, frame, &bytes_n);
+    if (entries == NULL) {
+        t->counters.undecodable++;
+        turn_log(t, 1,
+                 "append_refused from=%u index=%llu entries=%zu "
+                 "reason=\"malformed, or the chain of hashes is broken\"",
+                 m->from, (unsigned long long)frame->index, frame->n_entries);
+        return;
+    }
+    if (!entries_fits(t->entries, (uint32_t)frame->n_entries, bytes_n,
+                      t->applied) ||
+        store_room(t->store) < bytes_n) {
+        return; /* the leader sends it again */
+    }
+    m->entries = entries;
+    m->entries_n = (uint32_t)frame->n_entries;
+    struct raft_in in = turn_in(t);
+    t->incoming = frame;
+    raft_receive(t->raft, &in, m, &t->out);
+    turn_act(t);
+    t->incoming = NULL;
+}
+
+/* --- state hashes ------------------------------------------------------------------------------------------------------------ */
+
+static const struct state_hash *hash_at(const struct turn *t, raft_index index)
+{
+    for (uint32_t i = 0; i < t->hashes_n; i++) {
+        if (t->hashes[i].index == index) {
+            return &t->hashes[i];
+        }
+    }
+    return NULL;
+}
+
+/* S17: every replica has the same state at the same index. The leader compares; who stands against the majority is wrong. */
+void turn_compare_hash(struct turn *t, raft_id from, raft_index index,
+                       uint64_t hash)
+{
+    const struct state_hash *ours = index == 0 ? NULL : hash_at(t, index);
+    if (ours == NULL || raft_role_now(t->raft) != RAFT_LEADER) {
+        return;
+    }
+    struct catchup *c = turn_catchup(t, from);
+    if (c == NULL) {
+        return;
+    }
+    c->hash_index = index;
+    c->hash = hash;
+    if (hash == ours->hash) {
+        return;
+    }
+    uint32_t with = 1;
+    uint32_t against = 0;
+    for (uint32_t i = 0; i < countof(t->catchups); i++) {
+        if (t->catchups[i].node != 0 && t->catchups[i].hash_index == index) {
+            with += t->catchups[i].hash == ours->hash;
+            against += t->catchups[i].hash == hash;
+        }
+    }
+    char reason[160];
+    (void)snprintf(reason, sizeof reason,
+                   "state differs between nodes %u and %u at index %llu",
+                   t->options.id, from, (unsigned long long)index);
+    if (against > with) {
+        turn_quarantine(t, reason);
+    } else if (with > against && !c->quarantined) {
+        c->quarantined = true;
+        raft_quarantine(t->raft, from, true);
+        turn_alarm(t,
+                   "%s: node %u is no longer counted; stop it, remove it "
+                   "and add it anew",
+                   reason, from);
+    }
+}
+
+/* --- frames -------------------------------------------------------------------------------------------------------------------- */
+
+static void receive_other(struct turn *t, raft_id from,
+                          const Pb__PeerFrame *frame)
+{
+    struct raft_message m;
+    if (!wire_to_message(frame, from, t->options.id, &m)) {
+        t->counters.undecodable++;
+        turn_log(t, 1,
+                 "peer_frame_refused from=%u type=%u "
+                 "reason=\"unknown type\"",
+                 from, frame->type);
+        return;
+    }
+    if (m.type == RAFT_APPEND) {
+        receive_append(t, frame, &m);
+        return;
+    }
+    struct raft_in in = turn_in(t);
+    t->incoming = NULL;
+    raft_receive(t->raft, &in, &m, &t->out);
+    turn_act(t);
+    if (m.type == RAFT_SNAPSHOT && frame->chunk != NULL &&
+        m.term == raft_term_now(t->raft)) {
+        turn_install_chunk(t, from, frame->chunk);
+    }
+    if (m.type == RAFT_SNAPSHOT_REPLY) {
+        turn_snapshot_ack(t, from, frame);
+    }
+}
+
+void turn_peer_frame(struct turn *t, raft_id from, struct bytes body)
+{
+    arena_reset(&t->input);
+    Pb__PeerFrame *frame = codec_decode_peer(body, &t->input);
+    if (frame == NULL || frame->version != PROTOCOL_VERSION) {
+        t->counters.undecodable++;
+        transport_peer_refuse(t->transport, from,
+                              frame == NULL ? "undecodable frame"
+                                            : "unknown protocol version");
+        return;
+    }
+    struct catchup *c = turn_catchup(t, from);
+    if (c != NULL) {
+        c->applied = frame->applied;
+    }
+    if (frame->quarantined) {
+        if (c != NULL && !c->quarantined) {
+            c->quarantined = true;
+            raft_quarantine(t->raft, from, true);
+            turn_alarm(t, "node %u keeps out of the cluster: %s", from,
+                       frame->quarantine_reason);
+        }
+    }
+    if (frame->type == PEER_SNAPSHOT_ACK) {
+        turn_snapshot_ack(t, from, frame);
+    } else {
+        receive_other(t, from, frame);
+    }
+    turn_compare_hash(t, from, frame->hash_index, frame->hash);
+}

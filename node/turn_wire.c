@@ -1,0 +1,112 @@
+#include <string.h>
+
+#include "node/turn_state.h"
+
+void wire_from_message(const struct raft_message *m, Pb__PeerFrame *out)
+{
+    pb__peer_frame__init(out);
+    out->version = PROTOCOL_VERSION;
+    out->type = (uint32_t)m->type;
+    out->term = m->term;
+    out->index = m->index;
+    out->log_term = m->log_term;
+    out->commit = m->commit;
+    out->round = m->round;
+    out->success = m->success;
+    out->pre = m->pre;
+    out->force = m->force;
+    out->hint_index = m->hint_index;
+    out->hint_term = m->hint_term;
+}
+
+bool wire_to_message(const Pb__PeerFrame *frame, raft_id from, raft_id to,
+                     struct raft_message *out)
+{
+    if (frame->type < RAFT_VOTE || frame->type > RAFT_SNAPSHOT_REPLY) {
+        return false;
+    }
+    *out = (struct raft_message){
+        .type = (enum raft_message_type)frame->type,
+        .from = from,
+        .to = to,
+        .term = frame->term,
+        .index = frame->index,
+        .log_term = frame->log_term,
+        .commit = frame->commit,
+        .round = frame->round,
+        .hint_index = frame->hint_index,
+        .hint_term = frame->hint_term,
+        .success = frame->success,
+        .pre = frame->pre,
+        .force = frame->force,
+    };
+    return true;
+}
+
+static uint32_t *ids_of(const struct raft_nodes *nodes)
+{
+    return (uint32_t *)(uintptr_t)nodes->ids; /* only read by encoding */
+}
+
+size_t wire_config(const struct raft_config *config,
+                   const struct turn_member *members, uint32_t members_n,
+                   raft_index previous, uint8_t *out, size_t out_bytes,
+                   struct arena *scratch)
+{
+    Pb__ConfigData m = PB__CONFIG_DATA__INIT;
+    m.voters = ids_of(&config->voters);
+    m.n_voters = config->voters.n;
+    m.voters_old = ids_of(&config->voters_old);
+    m.n_voters_old = config->voters_old.n;
+    m.learners = ids_of(&config->learners);
+    m.n_learners = config->learners.n;
+    m.previous = previous;
+    Pb__Member *all = arena_alloc(scratch, members_n * sizeof *all);
+    Pb__Member **list = arena_alloc(scratch, members_n * sizeof *list);
+    if (all == NULL || list == NULL) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < members_n; i++) {
+        pb__member__init(&all[i]);
+        all[i].node = members[i].id;
+        all[i].peer = (char *)(uintptr_t)members[i].peer;
+        all[i].client = (char *)(uintptr_t)members[i].client;
+        all[i].http = (char *)(uintptr_t)members[i].http;
+        list[i] = &all[i];
+    }
+    m.n_members = members_n;
+    m.members = list;
+    return codec_encode(&m.base, out, out_bytes);
+}
+
+/* Ascending and without repetition, as the core wants them: bytes on disk or from a peer may be anything. */
+static bool nodes_from(const uint32_t *ids, size_t n, struct raft_nodes *out)
+{
+    if (n > RAFT_NODES_MAX) {
+        return false;
+    }
+    out->n = (uint32_t)n;
+    for (size_t i = 0; i < n; i++) {
+        if (ids[i] == 0 || (i > 0 && ids[i] <= ids[i - 1])) {
+            return false;
+        }
+        out->ids[i] = ids[i];
+    }
+    return true;
+}
+
+bool wire_to_config(struct bytes data, raft_index index, struct arena *scratch,
+                    struct raft_config *out, Pb__ConfigData **out_message)
+{
+    Pb__ConfigData *m = codec_decode_config(data, scratch);
+    if (m == NULL) {
+        return false;
+    }
+    memset(out, 0, sizeof *out);
+    out->index = index;
+    *out_message = m;
+    return m->n_voters > 0 && m->n_members <= RAFT_NODES_MAX &&
+           nodes_from(m->voters, m->n_voters, &out->voters) &&
+           nodes_from(m->voters_old, m->n_voters_old, &out->voters_old) &&
+           nodes_from(m->learners, m->n_learners, &out->learners);
+}
