@@ -54,7 +54,7 @@ static bool shown_before(const struct registry *r, struct scope_ref ref, slot x,
         return class_x < class_y;
     }
     if (class_x == 2) {
-        /* Made at the same index, they'd be on different devices of one command: there's none such. */
+        /* No entry makes two devices. */
         return device_at(r, x)->born < device_at(r, y)->born;
     }
     return member_before(r, ref, x, y);
@@ -343,6 +343,7 @@ static void fill_candidates(const struct registry *r, struct scope_ref ref,
     out->n_candidates = shown->n;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): six, and each of a type of its own */
 enum baton_status registry_explain(const struct registry *r,
                                    const Pb__Path *path, uint32_t max,
                                    struct arena *arena, Pb__ExplainResult *out,

@@ -2,7 +2,7 @@
  * says, epochs rise, and what's due gets done. */
 #include "tests/unit/election_rig.h"
 
-#define SEEDS   12
+#define SEEDS   60
 #define STEPS   1500
 #define GROUPS  2
 #define DEVICES 3
@@ -211,26 +211,36 @@ static void step(struct day *d)
     }
 }
 
+/* Counts the grants of the last entry by their reasons. */
+static void count_grants(const struct rig *g, uint32_t *reasons)
+{
+    for (uint32_t i = 0; i < g->out->events_n; i++) {
+        if (g->out->events[i].kind == EVENT_GRANTED) {
+            reasons[g->out->events[i].reason]++;
+        }
+    }
+}
+
+static void run_day(uint64_t seed, uint32_t *reasons)
+{
+    seed_state = seed;
+    struct day d = {.g = rig_new()};
+    for (uint32_t i = 0; i < LEASES; i++) {
+        new_lease(&d, i);
+    }
+    for (int i = 0; i < STEPS; i++) {
+        step(&d);
+        count_grants(d.g, reasons);
+    }
+    rig_free(d.g);
+}
+
 static void test_random_days(void **state)
 {
     (void)state;
     uint32_t reasons[GRANT_DEVICE + 1] = {0};
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-        seed_state = seed;
-        struct day d = {.g = rig_new()};
-        for (uint32_t i = 0; i < LEASES; i++) {
-            new_lease(&d, i);
-        }
-        for (int i = 0; i < STEPS; i++) {
-            step(&d);
-            for (uint32_t k = 0; k < d.g->out->events_n; k++) {
-                const struct event *e = &d.g->out->events[k];
-                if (e->kind == EVENT_GRANTED) {
-                    reasons[e->reason]++;
-                }
-            }
-        }
-        rig_free(d.g);
+        run_day(seed, reasons);
     }
     /* A day on which nothing of a kind happens proves nothing about it. */
     for (int i = GRANT_FIRST; i <= GRANT_DEVICE; i++) {

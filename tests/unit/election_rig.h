@@ -249,7 +249,7 @@ static inline uint32_t rig_due(struct rig *g)
     static uint8_t memory[1 << 20];
     static char text[RIG_TEXT];
     uint32_t entries = 0;
-    text[0] = 0;
+    size_t used = 0;
     while (registry_due_ms(g->r) <= g->time_ms) {
         struct arena arena;
         arena_init(&arena, memory, sizeof memory);
@@ -261,10 +261,13 @@ static inline uint32_t rig_due(struct rig *g)
         assert_true(reply->status == BATON_OK ||
                     reply->reason == REASON_NOT_DUE);
         assert_true(++entries < 1000);
-        assert_true(strlen(text) + strlen(g->text) < sizeof text);
-        strcat(text, g->text);
+        size_t n = strlen(g->text);
+        assert_true(used + n < sizeof text);
+        memcpy(text + used, g->text, n);
+        used += n;
     }
-    strcpy(g->text, text);
+    memcpy(g->text, text, used);
+    g->text[used] = 0;
     return entries;
 }
 
