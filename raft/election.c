@@ -292,8 +292,7 @@ void raft_on_vote(struct raft *r, const struct raft_in *in,
     if (p == NULL && !covers) {
         /* A node outside the configuration whose log can't win: don't let it raise our term (R13). One with a good log may be
          * in a later configuration than we know, and needs our vote (bug 51). */
-        note_vote(r, m, "ignores request for", "not a member, log is behind",
-                  out);
+        note_vote(r, m, "refuses", "not a member, log is behind", out);
         return;
     }
     if (m->term > r->term) {
