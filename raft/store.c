@@ -249,6 +249,10 @@ static bool start_writer(struct store *s, char *error, size_t error_bytes)
         (void)snprintf(error, error_bytes, "%s: no thread for the writer (%s)",
                        s->dir, strerror(rc));
     }
+    if (rc == 0) {
+        /* For whoever looks at threads; a name is all that it is. */
+        (void)pthread_setname_np(s->writer, "store");
+    }
     s->writer_started = rc == 0;
     return rc == 0;
 }
@@ -488,7 +492,10 @@ static struct store_read *new_read(struct store *s, enum store_read_type type,
 static void ask(struct store *s, struct store_read *read)
 {
     (void)pthread_mutex_lock(s->lock);
-    read->after = s->committed;
+    /* Whatever was asked for before is seen, in the open batch too; an empty one is not waited for. */
+    bool open =
+        store_tape_open_bytes(&s->tapes[s->fill]) > sizeof(struct store_batch);
+    read->after = open ? s->batch : s->committed;
     store_reads_push(&s->asked, read);
     (void)pthread_cond_signal(&s->work);
     (void)pthread_mutex_unlock(s->lock);

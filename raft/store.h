@@ -34,7 +34,7 @@ struct store_options {
         reserve_bytes; /* file kept to be freed when the disk is full; 0: none */
     uint64_t
         queue_bytes_max; /* of batches that wait for the writer: see store_room() */
-    bool create;         /* an absent or empty directory may become ours */
+    bool create; /* an absent or empty directory (but for a node's own log, pid, sockets and settings) may become ours */
     void (*wake)(
         void *
             arg); /* called from the writer thread when store_next() has something; may only wake the loop */
@@ -133,6 +133,8 @@ uint64_t store_batch(const struct store *s); /* number of the open one */
 uint64_t store_room(const struct store *s);
 
 /* --- asynchronous reads: answered through store_next() with the same tag ---------------------------------------------- */
+/* A read sees all ops that were given before it, so it waits for their batch, and for store_commit() if that is the open one.
+ * bytes_max counts 32 bytes for each record beside its own. */
 /* Entries from .. until bytes_max (at least one) or `to`, whichever first. */
 void store_read_log(struct store *s, uint64_t tag, raft_index from,
                     raft_index to, uint64_t bytes_max);

@@ -133,13 +133,27 @@ static enum store_found read_identity(int dir_fd, struct store_identity *out,
                                      : STORE_FOUND_DAMAGED;
 }
 
-/* Files that a first start may have left before its identity was in place. A database is not among them: it's made later. */
+/* What a first start may find in a directory that becomes ours: what an earlier one left before its identity was in place,
+ * and what belongs to the node beside its store. A database is not among them: it's made after the identity. */
 static bool harmless(const char *name)
 {
-    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
-           strcmp(name, STORE_FILE_ASIDE) == 0 ||
-           strcmp(name, STORE_FILE_LOCK) == 0 ||
-           strcmp(name, "lost+found") == 0;
+    static const char *const whole[] = {
+        ".", "..", STORE_FILE_ASIDE, STORE_FILE_LOCK, "lost+found", "pid"};
+    static const char *const ends[] = {".conf", ".log", ".pem", ".sock"};
+    for (size_t i = 0; i < countof(whole); i++) {
+        if (strcmp(name, whole[i]) == 0) {
+            return true;
+        }
+    }
+    size_t n = strlen(name);
+    for (size_t i = 0; i < countof(ends); i++) {
+        size_t end_n = strlen(ends[i]);
+        if (n > end_n && strcmp(name + n - end_n, ends[i]) == 0) {
+            return true;
+        }
+    }
+    /* log, and what rotation makes of it. */
+    return strcmp(name, "log") == 0 || strncmp(name, "log.", 4) == 0;
 }
 
 static enum store_found find_foreign(int dir_fd, char *out_name,

@@ -83,8 +83,7 @@ struct store_read {
     struct store_read *next;
     enum store_read_type type;
     uint64_t tag;
-    uint64_t
-        after; /* batch that must be stored first: reads see what was committed before they were asked */
+    uint64_t after; /* batch that must be stored first */
     raft_index from;
     raft_index to;
     uint64_t bytes_max;

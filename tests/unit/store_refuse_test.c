@@ -142,6 +142,19 @@ static void foreign_directory(void **state)
     assert_int_equal(access(lab_path(lab, "lock"), F_OK), -1);
 }
 
+/* What belongs to a node beside its store may be there before. */
+static void node_files_are_no_strangers(void **state)
+{
+    struct lab *lab = *state;
+    spill(lab, "log", "x", 1);
+    spill(lab, "log.1", "x", 1);
+    spill(lab, "pid", "x", 1);
+    spill(lab, "admin.sock", "x", 1);
+    spill(lab, "batond.conf", "x", 1);
+    lab_must_open(lab);
+    assert_true(lab->boot.fresh);
+}
+
 static void database_without_identity(void **state)
 {
     struct lab *lab = *state;
@@ -398,6 +411,7 @@ int main(void)
         TEST(nothing_there),
         TEST(cannot_be_made),
         TEST(foreign_directory),
+        TEST(node_files_are_no_strangers),
         TEST(database_without_identity),
         TEST(another_cluster_or_node),
         TEST(damaged_identity),

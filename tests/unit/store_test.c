@@ -281,6 +281,24 @@ static void reads_see_what_was_committed_before(void **state)
     }
 }
 
+/* Also what is in the open batch still. */
+static void reads_wait_for_the_open_batch(void **state)
+{
+    struct lab *lab = *state;
+    struct store_event event;
+    lab_append(lab, 100);
+    store_read_log(lab->s, 1, 1, 9, 10000);
+    lab_append(lab, 100);
+    (void)store_commit(lab->s);
+    store_read_log(lab->s, 2, 1, 9, 10000); /* the open one is empty */
+    lab_event(lab, &event);
+    assert_int_equal(event.tag, 1);
+    assert_int_equal(event.records_n, 2);
+    lab_event(lab, &event);
+    assert_int_equal(event.tag, 2);
+    assert_int_equal(event.records_n, 2);
+}
+
 static void rows_and_checkpoints(void **state)
 {
     struct lab *lab = *state;
@@ -516,6 +534,7 @@ int main(void)
         TEST(trimmed_log_is_gone),
         TEST(reads_are_bounded),
         TEST(reads_see_what_was_committed_before),
+        TEST(reads_wait_for_the_open_batch),
         TEST(rows_and_checkpoints),
         TEST(rows_are_read_in_parts),
         TEST(events_are_kept_and_trimmed),
