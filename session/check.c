@@ -210,10 +210,11 @@ enum baton_status check_open_lease(const Pb__OpenLease *c, uint32_t *out_reason,
     return BATON_OK;
 }
 
-enum baton_status check_open_session(const Pb__OpenSession *c,
-                                     struct capabilities *out_caps,
-                                     uint32_t *out_reason, int64_t *out_detail)
+static enum baton_status check_open_session(const Pb__OpenSession *c,
+                                            uint32_t *out_reason,
+                                            int64_t *out_detail)
 {
+    struct capabilities caps = {.known = 0};
     enum baton_status status = check_path(c->path, CHECK_DEVICE, out_reason);
     if (status != BATON_OK) {
         return status;
@@ -224,8 +225,7 @@ enum baton_status check_open_session(const Pb__OpenSession *c,
     if (c->secret.len != 16) {
         return invalid(REASON_SECRET, out_reason);
     }
-    *out_caps = (struct capabilities){.known = 0};
-    return check_capabilities(c->capabilities, c->n_capabilities, out_caps,
+    return check_capabilities(c->capabilities, c->n_capabilities, &caps,
                               out_reason, out_detail);
 }
 
@@ -324,7 +324,6 @@ static enum baton_status check_set_policy(const Pb__SetPolicy *c,
 enum baton_status check_fields(const Pb__Command *command, uint32_t *out_reason,
                                int64_t *out_detail)
 {
-    struct capabilities caps;
     switch (command->op_case) {
     case PB__COMMAND__OP_OPEN_LEASE:
         return check_open_lease(command->open_lease, out_reason, out_detail);
@@ -332,7 +331,7 @@ enum baton_status check_fields(const Pb__Command *command, uint32_t *out_reason,
     case PB__COMMAND__OP_SET_LIMITS:
         return BATON_OK;
     case PB__COMMAND__OP_OPEN_SESSION:
-        return check_open_session(command->open_session, &caps, out_reason,
+        return check_open_session(command->open_session, out_reason,
                                   out_detail);
     case PB__COMMAND__OP_UPDATE_SESSION:
         return check_update(command->update_session, out_reason, out_detail);

@@ -29,11 +29,6 @@ MUST_USE enum baton_status check_capabilities(Pb__Capability **list, size_t n,
 MUST_USE enum baton_status check_fields(const Pb__Command *command,
                                         uint32_t *out_reason,
                                         int64_t *out_detail);
-/* *out_caps: as check_capabilities(). */
-MUST_USE enum baton_status check_open_session(const Pb__OpenSession *c,
-                                              struct capabilities *out_caps,
-                                              uint32_t *out_reason,
-                                              int64_t *out_detail);
 MUST_USE enum baton_status check_open_lease(const Pb__OpenLease *c,
                                             uint32_t *out_reason,
                                             int64_t *out_detail);

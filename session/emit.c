@@ -51,6 +51,20 @@ struct event *emit_session(struct apply *a, enum event_kind kind, slot session)
     return e;
 }
 
+/* The holder's session. While a group's grant is on its way, its leading device may have another leader tab already. */
+static slot holder_slot(const struct registry *r, struct scope_ref ref)
+{
+    const struct scope *scope = scope_at(r, ref);
+    if (scope->holder_session == 0) {
+        return 0;
+    }
+    slot s = scope_session_slot(r, ref, scope->holder);
+    if (s != 0 && session_at(r, s)->id == scope->holder_session) {
+        return s;
+    }
+    return find_session(r, scope->holder_session);
+}
+
 struct event *emit_scope(struct apply *a, enum event_kind kind,
                          struct scope_ref ref)
 {
@@ -59,8 +73,7 @@ struct event *emit_scope(struct apply *a, enum event_kind kind,
     struct event *e = emit(a, kind);
     fill_group(r, e, ref.group);
     e->group_scope = ref.device == 0;
-    slot holder =
-        scope->holder_session == 0 ? 0 : find_session(r, scope->holder_session);
+    slot holder = holder_slot(r, ref);
     slot device = ref.device;
     if (holder != 0) {
         const struct session *s = session_at(r, holder);
@@ -78,7 +91,10 @@ struct event *emit_scope(struct apply *a, enum event_kind kind,
     e->previous_epoch = scope->previous_epoch;
     e->previous_session = scope->previous_session;
     e->previous_lease = lease_of(r, scope->previous_session);
-    e->backup = scope_session(r, ref, scope->backup);
-    e->backup_lease = lease_of(r, e->backup);
+    slot backup = scope_session_slot(r, ref, scope->backup);
+    if (backup != 0) {
+        e->backup = session_at(r, backup)->id;
+        e->backup_lease = lease_at(r, session_at(r, backup)->lease)->id;
+    }
     return e;
 }

@@ -118,14 +118,13 @@ static void set_observer(struct session *s, bool observer)
 void session_open(struct apply *a, const Pb__OpenSession *c)
 {
     struct registry *r = a->r;
-    struct capabilities caps;
+    struct capabilities caps = {.known = 0};
     uint32_t reason = REASON_NONE;
     int64_t detail = 0;
-    enum baton_status status = check_open_session(c, &caps, &reason, &detail);
-    if (status != BATON_OK) {
-        apply_refuse(a, status, reason, detail);
-        return;
-    }
+    enum baton_status status = check_capabilities(
+        c->capabilities, c->n_capabilities, &caps, &reason, &detail);
+    ASSERT(status == BATON_OK); /* its fields were checked before */
+    ASSERT(c->secret.len == sizeof((struct session *)NULL)->secret);
     struct place place;
     find_place(r, c, &place);
     if (place.tab_session != 0) {
