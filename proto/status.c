@@ -176,7 +176,8 @@ static const struct sentence by_reason[] = {
      "The session is missing: give the id that opening it returned, which is "
      "1 or more."},
     {BATON_INVALID, REASON_CORRELATION,
-     "The correlation id is malformed: give 16 bytes, or leave it out."},
+     "The correlation id is malformed: give 16 bytes, random or the ones "
+     "that the user's action came with."},
     {BATON_INVALID, REASON_LEASE_DELTAS,
      "The list of renewed leases is malformed: give 1 to 4096 ids in "
      "ascending order, as differences, none of them 0."},
