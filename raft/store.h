@@ -129,7 +129,8 @@ void store_incoming_install(struct store *s, const struct store_checkpoint *c);
 uint64_t store_commit(struct store *s);
 uint64_t store_batch(const struct store *s); /* number of the open one */
 
-/* Bytes that may still be queued. At 0 the loop stops taking in proposals; acks, votes and the batch at hand still fit. */
+/* Bytes that may still be queued. At 0 the loop stops taking in proposals; acks, votes and the batch at hand still fit: there
+ * is room for 2 GiB beyond, and who needs more than that is stopped by an assertion. */
 uint64_t store_room(const struct store *s);
 
 /* --- asynchronous reads: answered through store_next() with the same tag ---------------------------------------------- */

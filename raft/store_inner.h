@@ -23,8 +23,8 @@
 
 /* Bytes of tape that one transaction takes, unless a single batch is larger: bounds how long the next ones wait. */
 #define STORE_GROUP_BYTES ((uint64_t)8 << 20)
-/* How far the loop may go beyond queue_bytes_max with the batch at hand. */
-#define STORE_SLACK_BYTES ((uint64_t)512 << 20)
+/* How far the loop may go beyond queue_bytes_max with the batch at hand: address space only, until it's touched. */
+#define STORE_SLACK_BYTES ((uint64_t)2 << 30)
 #define STORE_STORED_MAX  64u
 #define STORE_WHAT_BYTES  96
 
