@@ -262,6 +262,7 @@ void raft_on_snapshot_reply(struct raft *r, const struct raft_in *in,
     }
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the contract's six parameters */
 void raft_snapshot_sent(struct raft *r, const struct raft_in *in, raft_id node,
                         raft_index index, bool ok, struct raft_out *out)
 {

@@ -488,13 +488,14 @@ static const struct script_verb verbs[] = {
 };
 
 /* Copies the lines that "quiet" lets through: notes, alarms, results. */
-static void print_quiet(FILE *output, char *text)
+static void print_quiet(FILE *output, const char *text)
 {
-    for (char *line = strtok(text, "\n"); line != NULL;
-         line = strtok(NULL, "\n")) {
-        if (line[0] != ' ') {
-            (void)fprintf(output, "%s\n", line);
+    while (*text != '\0') {
+        const size_t n = strcspn(text, "\n") + 1;
+        if (text[0] != ' ') {
+            (void)fwrite(text, 1, n, output);
         }
+        text += n;
     }
 }
 

@@ -54,42 +54,61 @@ static void compare(const struct terms *t, const raft_term *oracle,
     assert_int_equal(terms_find(t, last + 100, oracle[last]), last);
 }
 
+/* What both hold: oracle[i] is the term at index i, for base <= i <= last. */
+struct pair {
+    struct terms *t;
+    raft_term *oracle;
+    raft_index base;
+    raft_index last;
+    raft_term term;
+};
+
+static void grow(struct pair *p)
+{
+    const uint32_t n = 1 + random_below(6);
+    p->term += random_below(3);
+    assert_true(terms_append(p->t, n, p->term));
+    for (uint32_t i = 0; i < n; i++) {
+        p->last++;
+        p->oracle[p->last] = p->term;
+    }
+}
+
+static void change(struct pair *p)
+{
+    const uint32_t what = random_below(10);
+    if (what < 6 && p->last + 10 < ORACLE_MAX) {
+        grow(p);
+    } else if (what < 8 && p->last > p->base) {
+        p->last -= 1 + random_below((uint32_t)(p->last - p->base));
+        terms_truncate(p->t, p->last + 1);
+    } else if (p->last > p->base) {
+        p->base += random_below((uint32_t)(p->last - p->base) + 1);
+        terms_compact(p->t, p->base);
+    }
+}
+
 static void against_an_array(void **state)
 {
     (void)state;
-    struct terms *t = calloc(1, sizeof(*t));
-    raft_term *oracle = calloc(ORACLE_MAX, sizeof(*oracle));
-    assert_non_null(t);
-    assert_non_null(oracle);
+    struct pair p = {.t = calloc(1, sizeof(*p.t)),
+                     .oracle = calloc(ORACLE_MAX, sizeof(*p.oracle))};
+    assert_non_null(p.t);
+    assert_non_null(p.oracle);
     for (int round = 0; round < 30; round++) {
-        raft_index base = random_below(20);
-        raft_index last = base;
-        raft_term term = base == 0 ? 0 : 1 + random_below(5);
-        oracle[base] = term;
-        terms_reset(t, (struct raft_pos){.index = base, .term = term});
-        term = term == 0 ? 1 : term;
+        p.base = random_below(20);
+        p.last = p.base;
+        p.oracle[p.base] = p.base == 0 ? 0 : 1 + random_below(5);
+        p.term = p.oracle[p.base] + 1;
+        terms_reset(
+            p.t, (struct raft_pos){.index = p.base, .term = p.oracle[p.base]});
         for (int step = 0; step < 200; step++) {
-            const uint32_t what = random_below(10);
-            if (what < 6 && last + 10 < ORACLE_MAX) {
-                const uint32_t n = 1 + random_below(6);
-                term += random_below(3);
-                assert_true(terms_append(t, n, term));
-                for (uint32_t i = 0; i < n; i++) {
-                    last++;
-                    oracle[last] = term;
-                }
-            } else if (what < 8 && last > base) {
-                last -= 1 + random_below((uint32_t)(last - base));
-                terms_truncate(t, last + 1);
-            } else if (last > base) {
-                base += random_below((uint32_t)(last - base) + 1);
-                terms_compact(t, base);
-            }
-            compare(t, oracle, base, last);
+            change(&p);
+            compare(p.t, p.oracle, p.base, p.last);
         }
     }
-    free(oracle);
-    free(t);
+    free(p.oracle);
+    free(p.t);
 }
 
 static void full(void **state)
