@@ -280,6 +280,8 @@ void event_set_raw(struct event_node *n, enum raw_type type,
 void events_fini(struct baton *b);
 /* The message behind the event that baton_poll() gave out last; NULL if it has none. Lives as long as that. */
 const ProtobufCMessage *client_polled(const struct baton *b);
+/* Its memory is the caller's from now on: free() it. */
+void *client_keep_polled(struct baton *b);
 
 /* reply.c */
 void reply_fill(struct baton_reply *out, const struct answer *a);

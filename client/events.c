@@ -173,6 +173,8 @@ static void give_out(struct events *q, struct baton_event *out)
         memcpy(a.message, n->message, sizeof a.message);
         reply_fill(&q->polled_reply, &a);
         out->reply = &q->polled_reply;
+        Pb__ClientMessage *m = answer_decode(&a, &q->polled_memory);
+        q->polled_raw = m != NULL ? &m->base : NULL;
     }
 }
 
@@ -229,4 +231,11 @@ int baton_fd(const struct baton *b)
 const ProtobufCMessage *client_polled(const struct baton *b)
 {
     return b->events.polled_raw;
+}
+
+void *client_keep_polled(struct baton *b)
+{
+    void *memory = b->events.polled_memory;
+    b->events.polled_memory = NULL;
+    return memory;
 }

@@ -42,6 +42,8 @@ struct route {
 /* Copies what is in out[] and returns 0; else (a malformed or too long entry, or too many) the 1-based number of the entry at
  * fault, 0 entries counting as entry 1. `list`: HOST:PORT,HOST:PORT,... */
 uint32_t route_init(struct route *r, const char *list);
+/* The index of an address, which is added if it's new; ROUTE_NONE if it's malformed or there's no room. */
+uint32_t route_add(struct route *r, const char *address);
 /* Whom to ask what only the leader answers; ROUTE_NONE if all are backing off. */
 uint32_t route_leader(const struct route *r, uint64_t now_ms);
 /* Whom to ask what any node answers: an open stream rather than one to be opened, the leader rather than others. */

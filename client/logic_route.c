@@ -79,6 +79,20 @@ uint32_t route_init(struct route *r, const char *list)
     return 0;
 }
 
+uint32_t route_add(struct route *r, const char *address)
+{
+    ASSERT(address != NULL);
+    size_t n = strlen(address);
+    if (!is_address(address, n)) {
+        return ROUTE_NONE;
+    }
+    uint32_t at = find(r, address);
+    if (at != ROUTE_NONE) {
+        return at;
+    }
+    return add(r, address, n) ? r->endpoints_n - 1 : ROUTE_NONE;
+}
+
 uint32_t route_leader(const struct route *r, uint64_t now_ms)
 {
     ASSERT(r->turn < r->endpoints_n);
@@ -117,7 +131,6 @@ void route_hint(struct route *r, uint32_t from, uint32_t node,
 {
     ASSERT(from < r->endpoints_n);
     ASSERT(address != NULL);
-    size_t n = strlen(address);
     uint32_t at = ROUTE_NONE;
     /* By number first: a node may tell others another address of itself than the one we were given. */
     for (uint32_t i = 0; node != 0 && i < r->endpoints_n; i++) {
@@ -125,11 +138,8 @@ void route_hint(struct route *r, uint32_t from, uint32_t node,
             at = i;
         }
     }
-    if (at == ROUTE_NONE && is_address(address, n)) {
-        at = find(r, address);
-        if (at == ROUTE_NONE && add(r, address, n)) {
-            at = r->endpoints_n - 1;
-        }
+    if (at == ROUTE_NONE) {
+        at = route_add(r, address);
     }
     /* One that names itself and refuses all the same is confused: ask the others. */
     if (at == ROUTE_NONE || at == from) {

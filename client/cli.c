@@ -1,0 +1,109 @@
+#include "client/cli.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+static int signal_fd = -1;
+static int signal_seen;
+
+int cli_connect(struct cli *c, const struct baton_options *extra)
+{
+    struct baton_options options = {0};
+    if (extra != NULL) {
+        options = *extra;
+    }
+    options.endpoints = c->endpoints;
+    options.timeout_ms = c->timeout_ms;
+    char error[256];
+    enum baton_status status =
+        baton_open(&options, &c->b, error, sizeof error);
+    if (status == BATON_INVALID) {
+        return cli_usage(c, "%s", error);
+    }
+    return status == BATON_OK ? CLI_DONE : cli_fail(c, status, error);
+}
+
+Pb__Consistency cli_consistency(bool stale)
+{
+    return stale ? PB__CONSISTENCY__STALE : PB__CONSISTENCY__LINEARIZABLE;
+}
+
+enum call_place cli_place(const Pb__ClientRequest *request)
+{
+    Pb__Consistency consistency = PB__CONSISTENCY__LINEARIZABLE;
+    switch (request->op_case) {
+    case PB__CLIENT_REQUEST__OP_GET_LEADER:
+        consistency = request->get_leader->consistency;
+        break;
+    case PB__CLIENT_REQUEST__OP_GET_SESSIONS:
+        consistency = request->get_sessions->consistency;
+        break;
+    case PB__CLIENT_REQUEST__OP_GET_EXPLAIN:
+        consistency = request->get_explain->consistency;
+        break;
+    case PB__CLIENT_REQUEST__OP_GET_VERIFY:
+        consistency = request->get_verify->consistency;
+        break;
+    case PB__CLIENT_REQUEST__OP_GET_POLICY:
+        consistency = request->get_policy->consistency;
+        break;
+    case PB__CLIENT_REQUEST__OP_GET_STATUS:
+    case PB__CLIENT_REQUEST__OP_GET_EVENTS:
+        consistency = PB__CONSISTENCY__STALE;
+        break;
+    default:
+        break;
+    }
+    return consistency == PB__CONSISTENCY__STALE ? PLACE_ANY : PLACE_LEADER;
+}
+
+Pb__ClientMessage *cli_ask(struct cli *c, const Pb__ClientRequest *request,
+                           enum call_kind kind, void **out_memory,
+                           int *out_exit)
+{
+    struct ask ask = {
+        .request = request, .kind = kind, .place = cli_place(request)};
+    struct answer answer;
+    enum baton_status status = client_ask(c->b, &ask, &answer);
+    Pb__ClientMessage *m = NULL;
+    *out_memory = NULL;
+    if (status == BATON_OK) {
+        m = answer_decode(&answer, out_memory);
+    }
+    *out_exit = m != NULL ? CLI_DONE : cli_fail(c, status, answer.message);
+    answer_free(&answer);
+    return m;
+}
+
+void cli_signals(void)
+{
+    if (signal_fd >= 0) {
+        return;
+    }
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGHUP);
+    (void)sigprocmask(SIG_BLOCK, &set, NULL);
+    signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    ASSERT(signal_fd >= 0);
+}
+
+int cli_signal_fd(void)
+{
+    return signal_fd;
+}
+
+int cli_signalled(void)
+{
+    struct signalfd_siginfo info;
+    if (signal_fd >= 0 &&
+        read(signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        signal_seen = (int)info.ssi_signo;
+    }
+    return signal_seen;
+}

@@ -1,0 +1,150 @@
+/* cli.h - what the verbs of the command line share: arguments, output, exit codes. */
+#ifndef CLIENT_CLI_H
+#define CLIENT_CLI_H
+
+#include <stdio.h>
+
+#include "client/client.h"
+#include "proto/json.h"
+
+/* As the README's table says; scripts rely on them. */
+enum cli_exit {
+    CLI_DONE = 0,
+    CLI_USAGE = 1,
+    CLI_NONE = 2,      /* there is none: no leader, no such session */
+    CLI_NO_QUORUM = 3, /* or nobody reachable, by --timeout */
+    CLI_REFUSED = 4,
+};
+
+struct cli {
+    const char *endpoints;
+    bool json;
+    uint32_t timeout_ms;
+    struct baton *b;
+    const struct verb *verb;
+    int argc; /* behind the verb */
+    char **argv;
+};
+
+struct verb {
+    const char *name;
+    const char *form;    /* what may follow the name */
+    const char *summary; /* one line */
+    const char *help;    /* the rest: options, output, examples */
+    int (*run)(struct cli *c);
+};
+
+/* cli_help.c: all verbs, ending with a name of NULL. */
+extern const struct verb cli_verbs[];
+const struct verb *cli_find_verb(const char *name);
+int cli_help(const char *verb);
+
+/* The verbs. Each returns an exit code. */
+int cli_status(struct cli *c);
+int cli_status_live(struct cli *c);
+int cli_session(struct cli *c);
+int cli_sessions(struct cli *c);
+int cli_leader(struct cli *c);
+int cli_explain(struct cli *c);
+int cli_verify(struct cli *c);
+int cli_watch(struct cli *c);
+int cli_events(struct cli *c);
+int cli_handoff(struct cli *c);
+int cli_resign(struct cli *c);
+int cli_demote(struct cli *c);
+int cli_policy(struct cli *c);
+int cli_elect(struct cli *c);
+int cli_transfer(struct cli *c);
+int cli_member(struct cli *c);
+int cli_bench(struct cli *c);
+
+/* --- arguments (cli_args.c) ------------------------------------------------------------------------------------------ */
+#define CLI_POSITIONAL_MAX 8
+
+enum cli_option_type {
+    CLI_FLAG, /* bool */
+    CLI_TEXT, /* const char * */
+    CLI_U64,  /* uint64_t */
+    CLI_MS,   /* uint32_t: "10s", "500ms", "1m" */
+};
+
+struct cli_option {
+    const char *name; /* "--ttl" */
+    enum cli_option_type type;
+    void *out; /* untouched if it isn't given */
+};
+
+struct cli_scope {
+    char namespace_name[NAME_BYTES_MAX + 1];
+    char group[NAME_BYTES_MAX + 1];
+    char device[NAME_BYTES_MAX + 1];
+};
+
+/* Takes the verb's options out of c->argv; the rest goes to out[0 .. *out_n). Stops at "--". Says what's wrong and returns CLI_USAGE, else
+ * CLI_DONE. `options` end with a name of NULL. */
+MUST_USE int cli_parse(struct cli *c, const struct cli_option *options,
+                       const char *out[CLI_POSITIONAL_MAX], int *out_n);
+/* Takes --endpoints, --json, --timeout, --help and --version out of argv, wherever they stand (but behind "--"). */
+MUST_USE int cli_parse_globals(struct cli *c, int *argc, char **argv,
+                               bool *out_help, bool *out_version);
+/* A whole number with a unit (ms, s, m, h); a number alone isn't one, but 0 is. False: malformed, or over 24 h. */
+bool cli_duration(const char *text, uint32_t *out_ms);
+bool cli_number(const char *text, uint64_t max, uint64_t *out);
+/* NS/G, NS/G/D, or NS/G with D beside it (may be NULL); `parts_min` 1: NS alone will do, 0: nothing at all too. Complains and returns
+ * CLI_USAGE, or CLI_DONE. */
+MUST_USE int cli_parse_scope(struct cli *c, const char *path,
+                             const char *device, int parts_min,
+                             struct cli_scope *out);
+struct baton_scope cli_scope_view(const struct cli_scope *s);
+/* k=v,k=v as --cap has it. At most 16. A sentence in error, and false. */
+bool cli_capabilities(const char *text, struct baton_capability *out,
+                      size_t *out_n, char *error, size_t error_bytes);
+/* What's wrong, and the verb's right form. CLI_USAGE. */
+int cli_usage(const struct cli *c, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* --- output (cli_out.c) ---------------------------------------------------------------------------------------------- */
+struct cli_table; /* cells of text, aligned when printed */
+struct cli_table *cli_table_make(const char *const *heads, int columns);
+/* The next cell, row by row; a NULL format is an empty one. */
+void cli_table_add(struct cli_table *t, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void cli_table_print(struct cli_table *t, FILE *to);
+void cli_table_free(struct cli_table *t);
+
+/* One object on a line of its own, flushed. */
+struct json_writer *cli_json_begin(void);
+void cli_json_end(void);
+void cli_json_id(struct json_writer *w, const char *key, uint64_t id);
+void cli_json_number(struct json_writer *w, const char *key, uint64_t n);
+void cli_json_text(struct json_writer *w, const char *key, const char *text);
+void cli_json_flag(struct json_writer *w, const char *key, bool value);
+/* "acme/alice/laptop" */
+const char *cli_path(const Pb__Path *path);
+/* "12 s": rounded for people. One of four static buffers. */
+const char *cli_span(uint64_t ms);
+const char *cli_role(int role);
+const char *cli_enum(const ProtobufCEnumDescriptor *type, int value);
+
+/* The exit code of a status. */
+int cli_exit_of(enum baton_status status);
+/* Says why on stderr (as an object with --json), and returns the exit code. */
+int cli_fail(const struct cli *c, enum baton_status status,
+             const char *message);
+
+/* --- talking (cli.c) ------------------------------------------------------------------------------------------------- */
+/* A client, in c->b. `extra`: options but endpoints and timeout, may be NULL. Complains and returns an exit code. */
+MUST_USE int cli_connect(struct cli *c, const struct baton_options *extra);
+/* Sends one request and waits. The message lives in *out_memory: free() it. NULL: it was refused, cli_fail() has said so, and
+ * *out_exit is the code. */
+Pb__ClientMessage *cli_ask(struct cli *c, const Pb__ClientRequest *request,
+                           enum call_kind kind, void **out_memory,
+                           int *out_exit);
+Pb__Consistency cli_consistency(bool stale);
+enum call_place cli_place(const Pb__ClientRequest *request);
+/* Set by SIGINT and SIGTERM once cli_signals() was called; cli_signal_fd() is readable then. */
+void cli_signals(void);
+int cli_signal_fd(void);
+int cli_signalled(void);
+
+#endif

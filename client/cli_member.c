@@ -1,0 +1,206 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/cli.h"
+
+static int take_node(struct cli *c, const char *text, uint32_t *out)
+{
+    uint64_t node = 0;
+    if (!cli_number(text, UINT32_MAX, &node)) {
+        return cli_usage(c, "NODE must be a number, not \"%s\"", text);
+    }
+    *out = (uint32_t)node;
+    return CLI_DONE;
+}
+
+static int print_change(struct cli *c, const Pb__ClientRequest *request)
+{
+    void *memory = NULL;
+    int rc = CLI_DONE;
+    const Pb__ClientMessage *m =
+        cli_ask(c, request, CALL_ONCE, &memory, &rc);
+    if (m == NULL) {
+        return rc;
+    }
+    static const Pb__ChangeResult none = PB__CHANGE_RESULT__INIT;
+    const Pb__ChangeResult *r =
+        m->result_case == PB__CLIENT_MESSAGE__RESULT_CHANGE ? m->change : &none;
+    if (c->json) {
+        struct json_writer *w = cli_json_begin();
+        cli_json_number(w, "leader", r->leader);
+        cli_json_id(w, "term", r->term);
+        cli_json_id(w, "config", r->config);
+        cli_json_end();
+    } else {
+        (void)printf("leader %u, term %llu", r->leader,
+                     (unsigned long long)r->term);
+        if (r->config != 0) {
+            (void)printf(", configuration %llu", (unsigned long long)r->config);
+        }
+        (void)printf("\n");
+    }
+    free(memory);
+    return rc;
+}
+
+int cli_transfer(struct cli *c)
+{
+    const struct cli_option options[] = {{NULL, CLI_FLAG, NULL}};
+    const char *args[CLI_POSITIONAL_MAX];
+    int n = 0;
+    int rc = cli_parse(c, options, args, &n);
+    if (rc != CLI_DONE) {
+        return rc;
+    }
+    if (n != 1) {
+        return cli_usage(c, "NODE is missing (0: the best follower)");
+    }
+    Pb__Transfer op = PB__TRANSFER__INIT;
+    rc = take_node(c, args[0], &op.node);
+    if (rc == CLI_DONE) {
+        rc = cli_connect(c, NULL);
+    }
+    if (rc != CLI_DONE) {
+        return rc;
+    }
+    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
+    request.op_case = PB__CLIENT_REQUEST__OP_TRANSFER;
+    request.transfer = &op;
+    return print_change(c, &request);
+}
+
+/* --- members ----------------------------------------------------------------------------------------------------- */
+
+/* The configuration that a change refers to, so that two changes at once can't both be made of the same one. Any node's word will do:
+ * an old one is refused. */
+static Pb__ClientMessage *ask_status(struct cli *c, void **out_memory,
+                                     int *out_exit)
+{
+    Pb__GetStatus op = PB__GET_STATUS__INIT;
+    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
+    request.op_case = PB__CLIENT_REQUEST__OP_GET_STATUS;
+    request.get_status = &op;
+    Pb__ClientMessage *m =
+        cli_ask(c, &request, CALL_READ, out_memory, out_exit);
+    if (m != NULL &&
+        m->result_case != PB__CLIENT_MESSAGE__RESULT_STATUS_RESULT) {
+        *out_exit = cli_fail(c, BATON_UNSUPPORTED, "no status came");
+        free(*out_memory);
+        return NULL;
+    }
+    return m;
+}
+
+static int list(struct cli *c)
+{
+    void *memory = NULL;
+    int rc = CLI_DONE;
+    const Pb__ClientMessage *m = ask_status(c, &memory, &rc);
+    if (m == NULL) {
+        return rc;
+    }
+    static const char *const heads[] = {"NODE", "ENDPOINT", "ROLE", "HTTP"};
+    struct cli_table *t = cli_table_make(heads, (int)countof(heads));
+    const Pb__StatusResult *s = m->status_result;
+    for (size_t i = 0; i < s->n_nodes; i++) {
+        const Pb__NodeStatus *n = s->nodes[i];
+        if (c->json) {
+            struct json_writer *w = cli_json_begin();
+            cli_json_number(w, "id", n->id);
+            cli_json_text(w, "endpoint", n->endpoint);
+            cli_json_text(w, "role", n->role);
+            cli_json_text(w, "http", n->http);
+            cli_json_id(w, "config", s->config);
+            cli_json_end();
+        } else {
+            cli_table_add(t, "%u", n->id);
+            cli_table_add(t, "%s", n->endpoint);
+            cli_table_add(t, "%s", n->role);
+            cli_table_add(t, "%s", n->http);
+        }
+    }
+    if (!c->json) {
+        cli_table_print(t, stdout);
+        (void)printf("\nconfiguration %llu\n", (unsigned long long)s->config);
+    }
+    cli_table_free(t);
+    free(memory);
+    return rc;
+}
+
+static int change(struct cli *c, Pb__ChangeMembers *op)
+{
+    void *memory = NULL;
+    int rc = CLI_DONE;
+    const Pb__ClientMessage *m = ask_status(c, &memory, &rc);
+    if (m == NULL) {
+        return rc;
+    }
+    op->expected = m->status_result->config;
+    free(memory);
+    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
+    request.op_case = PB__CLIENT_REQUEST__OP_CHANGE_MEMBERS;
+    request.change_members = op;
+    return print_change(c, &request);
+}
+
+static int act(struct cli *c, const char *what, uint32_t node,
+               Pb__Member *member)
+{
+    Pb__ChangeMembers op = PB__CHANGE_MEMBERS__INIT;
+    if (strcmp(what, "add") == 0) {
+        member->node = node;
+        op.add_learners = &member;
+        op.n_add_learners = 1;
+    } else if (strcmp(what, "promote") == 0) {
+        op.promote = &node;
+        op.n_promote = 1;
+    } else {
+        op.remove = &node;
+        op.n_remove = 1;
+    }
+    int rc = cli_connect(c, NULL);
+    return rc == CLI_DONE ? change(c, &op) : rc;
+}
+
+int cli_member(struct cli *c)
+{
+    Pb__Member member = PB__MEMBER__INIT;
+    const char *none = "";
+    const char *peer = none;
+    const char *client = none;
+    const char *http = none;
+    const struct cli_option options[] = {{"--peer", CLI_TEXT, &peer},
+                                         {"--client", CLI_TEXT, &client},
+                                         {"--http", CLI_TEXT, &http},
+                                         {NULL, CLI_FLAG, NULL}};
+    const char *args[CLI_POSITIONAL_MAX];
+    int n = 0;
+    int rc = cli_parse(c, options, args, &n);
+    if (rc != CLI_DONE) {
+        return rc;
+    }
+    if (n == 1 && strcmp(args[0], "list") == 0) {
+        rc = cli_connect(c, NULL);
+        return rc == CLI_DONE ? list(c) : rc;
+    }
+    bool add = n == 2 && strcmp(args[0], "add") == 0;
+    bool known = add || (n == 2 && (strcmp(args[0], "promote") == 0 ||
+                                    strcmp(args[0], "remove") == 0));
+    if (!known) {
+        return cli_usage(c, "it's list, add NODE, promote NODE or remove NODE");
+    }
+    if (add && (peer == none || client == none)) {
+        return cli_usage(c, "a new node needs --peer HOST:PORT and "
+                            "--client HOST:PORT");
+    }
+    uint32_t node = 0;
+    rc = take_node(c, args[1], &node);
+    if (rc != CLI_DONE) {
+        return rc;
+    }
+    member.peer = (char *)peer;
+    member.client = (char *)client;
+    member.http = (char *)http;
+    return act(c, args[0], node, &member);
+}
