@@ -31,8 +31,10 @@ static void drop_link(struct baton *b, uint32_t at, const char *why,
 {
     struct client_link *l = &b->links[at];
     ASSERT(l->link != NULL);
-    (void)snprintf(b->last_why, sizeof b->last_why, "%s: %s",
-                   b->route.endpoints[at].address, why);
+    const char *address = b->route.endpoints[at].address;
+    bool named = strstr(why, address) != NULL;
+    (void)snprintf(b->last_why, sizeof b->last_why, "%s%s%s",
+                   named ? "" : address, named ? "" : ": ", why);
     l->up = false;
     route_down(&b->route, at, now_ms, client_random(b));
     watches_link_down(b, at, now_ms);
