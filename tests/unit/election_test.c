@@ -280,6 +280,25 @@ static void test_slow_holder_is_demoted(void **state)
     rig_free(g);
 }
 
+/* The end of a cooldown isn't the end of a demotion, while the session is slow. */
+static void test_slow_one_stays_demoted(void **state)
+{
+    (void)state;
+    struct rig *g = rig_new();
+    uint64_t a = rig_open(g, LAPTOP "/a", 50);
+    (void)rig_open(g, LAPTOP "/b", 0);
+    rig_update(g, a, CAP_RTT_MS, 4000);
+    assert_int_equal(rig_after(g, POLICY_DEMOTE_AFTER_MS), 1);
+    assert_int_equal(rig_handoff(g, LAPTOP, a, 0)->status, BATON_OK);
+    assert_int_equal(rig_answer(g, LAPTOP, a, false)->status, BATON_OK);
+    g->time_ms += POLICY_DEMOTE_FOR_MS;
+    assert_int_equal(rig_due(g), 1);
+    assert_string_equal(g->text, "backup laptop 2\n");
+    assert_true(
+        member_is_demoted(g->r, rig_ref(g, LAPTOP), find_session(g->r, a)));
+    rig_free(g);
+}
+
 /* One stall doesn't demote: it recovers before the patience ends. */
 static void test_stall_is_forgiven(void **state)
 {
@@ -407,6 +426,25 @@ static void test_policy_rescoring_in_parts(void **state)
     rig_free(g);
 }
 
+/* A deadline of the old policy is found not to be one, and isn't proposed again and again. */
+static void test_deadline_of_an_older_policy(void **state)
+{
+    (void)state;
+    struct rig *g = rig_new();
+    uint64_t a = rig_open(g, LAPTOP "/a", 0);
+    (void)rig_open(g, LAPTOP "/b", 50);
+    uint64_t granted_ms = g->time_ms;
+    g->time_ms += POLICY_MIN_TENURE_MS + 1;
+    Pb__Policy policy = PB__POLICY__INIT;
+    policy.min_tenure_ms = 50000;
+    assert_int_equal(rig_policy(g, "acme", &policy)->status, BATON_OK);
+    assert_int_equal(registry_due_ms(g->r), granted_ms + POLICY_MIN_TENURE_MS);
+    assert_int_equal(rig_due(g), 2); /* void; then the rescoring */
+    assert_int_equal(registry_due_ms(g->r), granted_ms + 50000);
+    assert_int_equal(holder(g, LAPTOP), a);
+    rig_free(g);
+}
+
 /* Explain says what the registry would do. */
 static void test_explain(void **state)
 {
@@ -465,12 +503,14 @@ int main(void)
         cmocka_unit_test(test_detached_backup),
         cmocka_unit_test(test_many_fall_at_once),
         cmocka_unit_test(test_slow_holder_is_demoted),
+        cmocka_unit_test(test_slow_one_stays_demoted),
         cmocka_unit_test(test_stall_is_forgiven),
         cmocka_unit_test(test_demoted_alone_stays),
         cmocka_unit_test(test_demote_by_name),
         cmocka_unit_test(test_demote_with_demoted_ones_only),
         cmocka_unit_test(test_rotation_goes_round),
         cmocka_unit_test(test_policy_rescoring_in_parts),
+        cmocka_unit_test(test_deadline_of_an_older_policy),
         cmocka_unit_test(test_explain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -290,6 +290,22 @@ static void test_resign(void **state)
     rig_free(g);
 }
 
+/* What was for a holder that is gone isn't its successor's. */
+static void test_state_goes_with_its_epoch(void **state)
+{
+    (void)state;
+    struct family f = family_new();
+    struct rig *g = f.g;
+    assert_int_equal(rig_resign(g, ALICE, 2, "for p")->status, BATON_OK);
+    assert_state(g, ALICE, f.p, "for p");
+    uint64_t q = rig_open(g, "acme/alice/tablet/q", 0);
+    assert_int_equal(rig_resign(g, ALICE, RIG_ANY, "")->status, BATON_OK);
+    assert_int_equal(holder(g, ALICE), q);
+    assert_state(g, ALICE, q, NULL);
+    assert_int_equal(g->r->states.live, 0);
+    rig_free(g);
+}
+
 /* With nobody else the scope stands empty until the cooldown is over; the state waits, too. */
 static void test_resign_alone(void **state)
 {
@@ -389,6 +405,7 @@ int main(void)
         cmocka_unit_test(test_successor_device_gets_another_tab),
         cmocka_unit_test(test_holder_goes),
         cmocka_unit_test(test_resign),
+        cmocka_unit_test(test_state_goes_with_its_epoch),
         cmocka_unit_test(test_resign_alone),
         cmocka_unit_test(test_states_are_limited),
         cmocka_unit_test(test_due_is_conditional),
