@@ -17,6 +17,7 @@ STRICT = ('-Wextra', '-Wconversion', '-Wshadow', '-Wstrict-prototypes',
 
 # libbaton is these folders (users first), and shows these names only.
 PUBLIC_FOLDERS = ('client', 'transport', 'proto')
+PUBLIC_LIBS = ['nng', 'protobuf-c', 'jansson', 'crypto', 'pthread']
 PUBLIC_NAMES = ('baton_*', 'status_name', 'status_text')
 
 _lock = None
@@ -95,7 +96,7 @@ def libbaton_rules(env):
         '{ global: %s; local: *; };' % '; '.join(PUBLIC_NAMES)])
     shared = pic.SharedLibrary(
         'libbaton.so.1', env['PIC']['client'], SHLIBPREFIX='', SHLIBSUFFIX='',
-        LIBS=below + env['SYSTEM_LIBS'],
+        LIBS=below + PUBLIC_LIBS,
         LINKFLAGS=pic['LINKFLAGS'] + [
             '-Wl,-soname,libbaton.so.1', '-Wl,--no-undefined',
             '-Wl,--version-script=' + names[0].abspath])
@@ -137,7 +138,7 @@ def pkg_config(target, source, env):
                   'Version: %s\nLibs: -L${libdir} -lbaton\n'
                   'Libs.private: %s\nCflags: -I${includedir}\n'
                   % (source[0].read(), VERSION, ' '.join(
-                      '-l' + name for name in env['SYSTEM_LIBS'])))
+                      '-l' + name for name in PUBLIC_LIBS)))
 
 
 def link_name(target, source, env):

@@ -116,8 +116,10 @@ def clang_tidy(workers):
               encoding='utf-8') as file:
         entries = [entry for entry in json.load(file)
                    if not entry['file'].startswith('build/')]
-    with open(os.path.join(ROOT, '.clang-tidy'), 'rb') as file:
-        settings = file.read()
+    settings = b''
+    for path in ('.clang-tidy', 'tests/.clang-tidy'):
+        with open(os.path.join(ROOT, path), 'rb') as file:
+            settings += file.read()
     settings += subprocess.run(['clang-tidy', '--version'], check=True,
                                stdout=subprocess.PIPE).stdout
     os.makedirs(CACHE, exist_ok=True)

@@ -41,10 +41,10 @@ BANNED = {
     'strcpy': 'snprintf', 'strcat': 'snprintf', 'strncpy': 'memcpy',
     'strncat': 'snprintf', 'sprintf': 'snprintf', 'vsprintf': 'vsnprintf',
     'gets': 'fgets', 'atoi': 'strtoll', 'atol': 'strtoll', 'atoll': 'strtoll',
-    'atof': 'strtod', 'strtok': 'strchr', 'tmpnam': 'mkstemp',
+    'atof': 'strtod', 'strtok': 'strtok_r', 'tmpnam': 'mkstemp',
     'mktemp': 'mkstemp', 'tempnam': 'mkstemp', 'alloca': 'a buffer of a size',
     'rand': 'a seed that is passed in', 'srand': 'a seed that is passed in',
-    'signal': 'sigaction', 'gethostbyname': 'getaddrinfo',
+    'gethostbyname': 'getaddrinfo',
     'setjmp': 'a return value', 'longjmp': 'a return value',
 }
 BANNED_CALL = re.compile(r'(?<![\w.>])(%s)\s*\(' % '|'.join(BANNED))
