@@ -143,13 +143,13 @@ void registry_counts(const struct registry *r, struct registry_counts *out)
 
 bool registry_wants_checkpoint(const struct registry *r)
 {
-    /* The smallest pool's share: half of each is for what waits. */
-    uint32_t least = UINT32_MAX;
+    /* Half of each pool is for what's deleted and waits: half of that is gone. */
     for (int kind = 0; kind < OBJECT_KINDS; kind++) {
         const struct pool *p = &r->pools[kind];
-        if (p->capacity / 4 < least) {
-            least = p->capacity / 4;
+        ASSERT(p->live >= r->objects_n[kind]);
+        if (p->live - r->objects_n[kind] > p->capacity / 4) {
+            return true;
         }
     }
-    return r->deleted_n > least;
+    return false;
 }
