@@ -69,6 +69,7 @@ static void take_op(struct call *c, const Pb__ClientRequest *request)
     const ProtobufCMessage *m = &request->base;
     if (request->op_case == PB__CLIENT_REQUEST__OP_COMMAND) {
         m = &request->command->base;
+        c->is_command = true;
         c->wants_lease =
             request->command->op_case != PB__COMMAND__OP_OPEN_LEASE;
     }
@@ -275,12 +276,14 @@ static size_t write_request(const struct baton *b, const struct call *c,
     head.timeout_ms = (uint32_t)(c->state.deadline_ms - now_ms);
     size_t n = codec_encode(&head.base, out, out_bytes);
     ASSERT(n > 0);
-    if (c->wants_lease) {
+    if (c->is_command) {
         Pb__Command command = PB__COMMAND__INIT;
         command.version = COMMAND_VERSION;
         command.lease = c->lease;
         command.sequence = c->sequence;
-        command.first_outstanding = b->window.first;
+        /* Of a lease that ended meanwhile there's nothing to say. */
+        bool current = c->sequence != 0 && c->lease == b->lease.id;
+        command.first_outstanding = current ? b->window.first : 0;
         size_t command_n = codec_size(&command.base);
         out[n++] = 10u << 3 | 2u; /* ClientRequest.command, length-delimited */
         n += put_varint(out + n, command_n + c->op_n);
