@@ -18,6 +18,7 @@ extern char **environ;
 #define INPUTS_A_TURN 1024u
 #define WAIT_MS_MAX   100u
 #define CLOSE_MS      500u
+#define ERROR_BYTES   1024u
 
 #ifndef BATON_VERSION
 #define BATON_VERSION "0.1.0"
@@ -219,7 +220,7 @@ static void raise_descriptors(void)
 
 static int open_all(struct node *n)
 {
-    char error[512] = "";
+    char error[ERROR_BYTES] = "";
     if (!read_secret(n, error, sizeof error)) {
         return fail("secret-file", error);
     }
@@ -304,12 +305,13 @@ static void end(struct node *n, int code)
     if (n->http != NULL) {
         http_close(n->http);
     }
-    if (n->transport != NULL) {
-        transport_close(n->transport, code == 0 ? CLOSE_MS : 0);
-    }
+    /* The store first: its thread wakes the transport. */
     if (n->store != NULL && !store_close(n->store, code == 0 ? CLOSE_MS : 50)) {
         log_write(LOG_WARN, "store_not_flushed reason=\"the disk didn't "
                             "answer in time; nothing acknowledged is lost\"");
+    }
+    if (n->transport != NULL) {
+        transport_close(n->transport, code == 0 ? CLOSE_MS : 0);
     }
     log_write(code == 0 ? LOG_INFO : LOG_ERROR, "stopped code=%d", code);
     (void)fflush(stderr);
@@ -319,7 +321,7 @@ static void end(struct node *n, int code)
 int main(int argc, char **argv)
 {
     static struct node node;
-    char error[512];
+    char error[ERROR_BYTES];
     switch (
         config_read(&node.config, argc, argv, environ, error, sizeof error)) {
     case CONFIG_DONE:

@@ -373,7 +373,8 @@ bool turn_load_rows(struct turn *t, raft_index applied)
         }
     }
     store_rows_end(t->store);
-    if (registry_load_end(t->registry, applied) != BATON_OK) {
+    /* Without a checkpoint there's nothing to load: the log begins at the beginning. */
+    if (applied > 0 && registry_load_end(t->registry, applied) != BATON_OK) {
         turn_die(t,
                  "the rows of the checkpoint at index %llu don't fit "
                  "together: remove this node from the cluster and add it "
@@ -382,7 +383,6 @@ bool turn_load_rows(struct turn *t, raft_index applied)
         return false;
     }
     t->applied = applied;
-    raft_applied(t->raft, applied);
     load_deadlines(t);
     history_reset(t->history, applied + 1);
     watches_reset(t->watches);
