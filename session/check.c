@@ -133,7 +133,7 @@ enum baton_status check_capabilities(Pb__Capability **list, size_t n,
     struct capabilities caps = *out;
     for (size_t i = 0; i < n; i++) {
         /* As a number: the wire may hold any. */
-        int64_t key = (int64_t)list[i]->key;
+        int64_t key = (int32_t)list[i]->key;
         int32_t value = list[i]->value;
         uint32_t reason = REASON_NONE;
         int64_t detail = key;
