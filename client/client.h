@@ -67,6 +67,7 @@ struct call {
     enum call_purpose purpose;
     enum call_place place;
     struct call_state state;
+    bool is_command;
     bool wants_lease; /* a Command that waits for its lease and sequence, or has them */
     bool done;
     uint64_t lease;
