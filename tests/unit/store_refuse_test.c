@@ -1,6 +1,7 @@
 /* store_refuse_test.c - directories that are refused, each with a sentence that says why and what to do. */
 #include <errno.h>
 #include <fcntl.h>
+#include <lmdb.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 
 #include "raft/store.h"
 #include "raft/store_identity.h"
+#include "raft/store_record.h"
 #include "tests/unit/assert_stub.h"
 #include "tests/unit/store_lab.h"
 
@@ -316,6 +318,70 @@ static void flipped_bits(void **state)
     lab_must_open(lab);
 }
 
+static void check_mdb(int rc)
+{
+    assert_int_equal(rc, 0);
+}
+
+/* Replaces or (data == NULL) deletes entry 13 behind the store's back; with a checksum that holds. */
+static void forge(struct lab *lab, const struct store_entry *entry)
+{
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi db;
+    uint8_t key_bytes[STORE_KEY_BYTES];
+    uint8_t bytes[STORE_LOG_HEAD_BYTES + 300];
+    store_pack_u64(key_bytes, 13);
+    MDB_val key = {sizeof(key_bytes), key_bytes};
+    check_mdb(mdb_env_create(&env));
+    check_mdb(mdb_env_set_maxdbs(env, 8));
+    check_mdb(mdb_env_open(env, lab->dir, 0, 0600));
+    check_mdb(mdb_txn_begin(env, NULL, 0, &txn));
+    check_mdb(mdb_dbi_open(txn, "log", 0, &db));
+    if (entry == NULL) {
+        check_mdb(mdb_del(txn, db, &key, NULL));
+    } else {
+        assert_int_equal(entry->data.n, 300);
+        store_log_encode(entry, bytes);
+        memcpy(bytes + STORE_LOG_HEAD_BYTES, entry->data.data, 300);
+        MDB_val value = {sizeof(bytes), bytes};
+        check_mdb(mdb_put(txn, db, &key, &value, 0));
+    }
+    check_mdb(mdb_txn_commit(txn));
+    mdb_env_close(env);
+}
+
+/* An entry that is sound by itself, but not the one that was there. */
+static void forged_entries(void **state)
+{
+    struct lab *lab = *state;
+    struct store_entry right = {0};
+    fill(lab);
+    lab_must_open(lab);
+    for (raft_index i = 1; i <= 13; i++) {
+        assert_true(store_boot_entry(lab->s, i, &right));
+    }
+    lab_must_close(lab);
+    right.data = lab_data(13, 300);
+    struct store_entry entry = right;
+    entry.time_ms++;
+    forge(lab, &entry);
+    refused(lab, "log entry 13 is damaged (it does not follow");
+    entry = right;
+    entry.chain++;
+    forge(lab, &entry);
+    refused(lab, "log entry 13 is damaged (it does not follow");
+    entry = right;
+    entry.data = lab_data(14, 300);
+    forge(lab, &entry);
+    refused(lab, "log entry 13 is damaged (it does not follow");
+    forge(lab, NULL);
+    refused(lab, "log entry 13 is damaged (it is missing");
+    right.data = lab_data(13, 300);
+    forge(lab, &right);
+    lab_must_open(lab);
+}
+
 /* Damage that appears while we run is found by the next read of it, by index. */
 static void flipped_while_open(void **state)
 {
@@ -422,6 +488,7 @@ int main(void)
         TEST(older_identity),
         TEST(half_made),
         TEST(flipped_bits),
+        TEST(forged_entries),
         TEST(flipped_while_open),
         TEST(in_use),
         TEST(read_only),

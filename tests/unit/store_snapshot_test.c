@@ -170,6 +170,23 @@ static void install_at_another_term_drops_all(void **state)
     assert_int_equal(lab->boot.last.term, 2);
 }
 
+/* The same index and term with another chain is another entry: nothing behind it can be kept. */
+static void install_at_another_chain_drops_all(void **state)
+{
+    struct lab *lab = *state;
+    for (uint32_t i = 1; i <= 20; i++) {
+        lab_append(lab, 100);
+    }
+    struct store_checkpoint c = lab_checkpoint(5, lab->term, 99);
+    store_incoming_begin(lab->s, &c);
+    store_incoming_install(lab->s, &c);
+    lab_commit(lab);
+    reopen(lab);
+    assert_int_equal(lab->boot.first, 6);
+    assert_int_equal(lab->boot.last.index, 5);
+    assert_true(lab->boot.last_chain == 99);
+}
+
 static void resumed_after_a_restart(void **state)
 {
     struct lab *lab = *state;
@@ -253,6 +270,7 @@ int main(void)
         TEST(install_drops_another_log),
         TEST(install_keeps_the_log_behind_it),
         TEST(install_at_another_term_drops_all),
+        TEST(install_at_another_chain_drops_all),
         TEST(resumed_after_a_restart),
         TEST(another_snapshot_starts_anew),
         TEST(both_tables_at_once),

@@ -463,6 +463,35 @@ static void one_large_batch_fits(void **state)
     assert_int_equal(lab->boot.last.index, 100);
 }
 
+/* Few bytes may change many pages: more than any guess ahead of need. */
+static void scattered_rows_grow_the_map(void **state)
+{
+    struct lab *lab = *state;
+    struct store_stats stats;
+    char key[32];
+    uint32_t rows = 0;
+    lab_must_close(lab);
+    lab->options.map_bytes = 16 << 20;
+    lab_must_open(lab);
+    do {
+        for (uint32_t i = 0; i < 200; i++, rows++) {
+            (void)snprintf(key, sizeof(key), "%08u", rows);
+            store_put_row(lab->s, lab_text(key), lab_data(rows, 300));
+        }
+        lab_commit(lab);
+        store_stats(lab->s, &stats);
+    } while (stats.used_bytes * 10 < stats.map_bytes * 7);
+    for (uint32_t i = 0; i < rows; i += 16) {
+        (void)snprintf(key, sizeof(key), "%08u", i);
+        store_put_row(lab->s, lab_text(key), lab_text("little"));
+    }
+    lab_commit(lab);
+    uint64_t map_bytes = stats.map_bytes;
+    store_stats(lab->s, &stats);
+    assert_true(stats.map_bytes > map_bytes);
+    reopen(lab);
+}
+
 static void many_batches_at_once(void **state)
 {
     struct lab *lab = *state;
@@ -540,6 +569,7 @@ int main(void)
         TEST(events_are_kept_and_trimmed),
         TEST(map_grows_under_load),
         TEST(one_large_batch_fits),
+        TEST(scattered_rows_grow_the_map),
         TEST(many_batches_at_once),
         TEST(close_stores_what_waits),
         TEST(a_log_may_start_at_a_checkpoint),
