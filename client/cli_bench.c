@@ -3,6 +3,7 @@
 #include <sys/random.h>
 
 #include "client/cli_bench.h"
+#include "client/cli_view.h"
 
 static int take_args(struct cli *c, struct bench *b)
 {
@@ -48,37 +49,28 @@ static int take_args(struct cli *c, struct bench *b)
     return CLI_DONE;
 }
 
-/* The leader's address, and how far its log is. Asked of the leader itself, so that the number is its own. */
-static int find_leader(struct bench *b, char *out_endpoint,
-                       uint64_t *out_commit)
+static int find_leader(struct bench *b)
 {
-    Pb__GetStatus op = PB__GET_STATUS__INIT;
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_GET_STATUS;
-    request.get_status = &op;
-    void *memory = NULL;
-    int rc = CLI_DONE;
-    const Pb__ClientMessage *m =
-        cli_ask(b->c, &request, CALL_READ, &memory, &rc);
-    if (m == NULL) {
-        return rc;
+    struct view v;
+    view_take(b->c, b->c->timeout_ms, &v);
+    const struct view_node *leader = view_leader(&v);
+    if (leader != NULL) {
+        memcpy(b->endpoint, leader->address, ROUTE_ADDRESS_BYTES);
     }
-    const Pb__StatusResult *s =
-        m->result_case == PB__CLIENT_MESSAGE__RESULT_STATUS_RESULT
-            ? m->status_result
-            : NULL;
-    bool found = false;
-    for (size_t i = 0; s != NULL && i < s->n_nodes; i++) {
-        if (s->nodes[i]->id == s->leader && s->leader != 0) {
-            (void)snprintf(out_endpoint, ROUTE_ADDRESS_BYTES, "%s",
-                           s->nodes[i]->endpoint);
-            found = true;
-        }
-    }
-    *out_commit = s != NULL && s->self != NULL ? s->self->commit : 0;
-    free(memory);
+    bool found = leader != NULL;
+    view_free(&v);
     return found ? CLI_DONE
                  : cli_fail(b->c, BATON_NO_QUORUM, "there is no leader");
+}
+
+uint64_t bench_commit(struct bench *b)
+{
+    struct view v;
+    view_take(b->c, b->c->timeout_ms, &v);
+    const struct view_node *leader = view_leader(&v);
+    uint64_t commit = leader != NULL ? leader->status->self->commit : 0;
+    view_free(&v);
+    return commit;
 }
 
 static double micros(uint64_t ns)
@@ -86,8 +78,9 @@ static double micros(uint64_t ns)
     return (double)ns / 1000;
 }
 
-static void report(const struct bench *b, uint64_t entries)
+static void report(const struct bench *b)
 {
+    uint64_t entries = b->commit_after - b->commit_before;
     const struct histogram *h = &b->histogram;
     uint64_t ns = b->ended_ns > b->begun_ns ? b->ended_ns - b->begun_ns : 1;
     double seconds = (double)ns / 1e9;
@@ -139,7 +132,7 @@ static void release(struct bench *b)
 
 static int drive(struct bench *b)
 {
-    int rc = find_leader(b, b->endpoint, &b->commit);
+    int rc = find_leader(b);
     if (rc != CLI_DONE) {
         return rc;
     }
@@ -154,10 +147,7 @@ static int drive(struct bench *b)
     if (!ok) {
         return cli_fail(b->c, BATON_UNAVAILABLE, b->error);
     }
-    char endpoint[ROUTE_ADDRESS_BYTES];
-    uint64_t commit = b->commit;
-    (void)find_leader(b, endpoint, &commit);
-    report(b, commit - b->commit);
+    report(b);
     if (b->errors > 0) {
         (void)fprintf(stderr, "baton: %llu errors, the first: %s\n",
                       (unsigned long long)b->errors, b->error);

@@ -108,7 +108,8 @@ struct bench {
     bool keep;
 
     char endpoint[ROUTE_ADDRESS_BYTES]; /* of the leader */
-    uint64_t commit; /* of the leader, before the run */
+    uint64_t commit_before; /* of the leader, before the operations that count */
+    uint64_t commit_after;
     struct link_loop *loop;
     struct bench_conn *conns;
     struct bench_template templates[BENCH_KINDS];
@@ -132,6 +133,8 @@ struct bench {
 };
 
 uint64_t bench_now_ns(void);
+/* How far the leader's log is; 0 if it doesn't say. */
+uint64_t bench_commit(struct bench *b);
 
 /* cli_bench_wire.c */
 void bench_templates(struct bench *b);

@@ -43,6 +43,7 @@ static void begin_phase(struct bench *b, enum bench_phase phase)
                                       : 0;
         break;
     case PHASE_RUN:
+        b->commit_before = bench_commit(b);
         b->warm = is_op(b, "renew") ? 0 : b->total / 10;
         b->goal = is_op(b, "renew") ? 0 : b->total + b->warm;
         if (is_op(b, "renew")) {
@@ -51,7 +52,10 @@ static void begin_phase(struct bench *b, enum bench_phase phase)
         }
         break;
     case PHASE_LEAVE:
-        b->ended_ns = b->ended_ns != 0 ? b->ended_ns : bench_now_ns();
+        if (is_op(b, "renew") || b->ended_ns == 0) {
+            b->ended_ns = bench_now_ns();
+        }
+        b->commit_after = bench_commit(b);
         for (uint64_t i = 0; i < conns_n(b) && !b->keep; i++) {
             bench_send_plain(b, &b->conns[i], BENCH_CLOSE_LEASE);
         }

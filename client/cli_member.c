@@ -1,7 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/cli.h"
+#include "client/cli_view.h"
 
 static int take_node(struct cli *c, const char *text, uint32_t *out)
 {
@@ -91,41 +91,49 @@ static Pb__ClientMessage *ask_status(struct cli *c, void **out_memory,
     return m;
 }
 
+static void list_member(struct cli *c, struct cli_table *t,
+                        const Pb__NodeStatus *n, uint64_t config)
+{
+    if (!c->json) {
+        cli_table_add(t, "%u", n->id);
+        cli_table_add(t, "%s", n->endpoint);
+        cli_table_add(t, "%s", n->role);
+        cli_table_add(t, "%s", n->http);
+        return;
+    }
+    struct json_writer *w = cli_json_begin();
+    cli_json_number(w, "id", n->id);
+    cli_json_text(w, "endpoint", n->endpoint);
+    cli_json_text(w, "role", n->role);
+    cli_json_text(w, "http", n->http);
+    cli_json_id(w, "config", config);
+    cli_json_end();
+}
+
 static int list(struct cli *c)
 {
-    void *memory = NULL;
-    int rc = CLI_DONE;
-    const Pb__ClientMessage *m = ask_status(c, &memory, &rc);
-    if (m == NULL) {
-        return rc;
+    struct view v;
+    view_take(c, c->timeout_ms, &v);
+    const struct view_node *leader = view_leader(&v);
+    if (leader == NULL) {
+        view_free(&v);
+        return cli_fail(c, BATON_NO_QUORUM,
+                        "the leader, which knows the members, didn't answer");
     }
     static const char *const heads[] = {"NODE", "ENDPOINT", "ROLE", "HTTP"};
     struct cli_table *t = cli_table_make(heads, (int)countof(heads));
-    const Pb__StatusResult *s = m->status_result;
+    const Pb__StatusResult *s = leader->status;
+    list_member(c, t, s->self, s->config);
     for (size_t i = 0; i < s->n_nodes; i++) {
-        const Pb__NodeStatus *n = s->nodes[i];
-        if (c->json) {
-            struct json_writer *w = cli_json_begin();
-            cli_json_number(w, "id", n->id);
-            cli_json_text(w, "endpoint", n->endpoint);
-            cli_json_text(w, "role", n->role);
-            cli_json_text(w, "http", n->http);
-            cli_json_id(w, "config", s->config);
-            cli_json_end();
-        } else {
-            cli_table_add(t, "%u", n->id);
-            cli_table_add(t, "%s", n->endpoint);
-            cli_table_add(t, "%s", n->role);
-            cli_table_add(t, "%s", n->http);
-        }
+        list_member(c, t, s->nodes[i], s->config);
     }
     if (!c->json) {
         cli_table_print(t, stdout);
         (void)printf("\nconfiguration %llu\n", (unsigned long long)s->config);
     }
     cli_table_free(t);
-    free(memory);
-    return rc;
+    view_free(&v);
+    return CLI_DONE;
 }
 
 static int change(struct cli *c, Pb__ChangeMembers *op)

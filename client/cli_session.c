@@ -4,6 +4,8 @@
 
 #include "client/cli.h"
 
+#define CLOSED_MS 500
+
 struct opening {
     const char *group;
     const char *device;
@@ -191,6 +193,25 @@ static int follow(struct cli *c, const struct opening *o, uint64_t session)
     }
 }
 
+/* What it led is lost, and then it's closed: told by the watch, soon after the answer. */
+static void await_closed(struct cli *c, const struct opening *o,
+                         uint64_t session)
+{
+    struct baton_event e;
+    while (baton_poll(c->b, CLOSED_MS, &e)) {
+        int code = CLI_DONE;
+        if (!take_event(c, o, session, &e, &code) ||
+            (e.type == BATON_SESSION_CLOSED && e.session == session)) {
+            return;
+        }
+    }
+    struct line closed = {.event = "closed",
+                          .session = session,
+                          .role = "none",
+                          .scope = ""};
+    print_line(c, &closed);
+}
+
 static int open_and_follow(struct cli *c, const struct opening *o)
 {
     struct baton_session_options so = {
@@ -224,11 +245,9 @@ static int open_and_follow(struct cli *c, const struct opening *o)
     }
     /* Closing resigns: the backup has the baton in the same entry. */
     status = baton_session_close(c->b, NULL, session, NULL, 0);
-    struct line closed = {.event = "closed",
-                          .session = session,
-                          .role = "none",
-                          .scope = ""};
-    print_line(c, &closed);
+    if (status == BATON_OK) {
+        await_closed(c, o, session);
+    }
     return status == BATON_OK
                ? CLI_DONE
                : cli_fail(c, status,

@@ -140,16 +140,56 @@ static void judge(struct view *v)
     }
 }
 
+/* Only the leader knows the members. If it isn't among the endpoints, a question that only it answers brings its address to light. */
+static void find_leader(struct cli *c, const struct view *v,
+                        uint32_t timeout_ms)
+{
+    uint32_t leader = 0;
+    for (size_t i = 0; i < v->nodes_n; i++) {
+        const Pb__StatusResult *s = v->nodes[i].status;
+        leader = s != NULL && s->leader != 0 ? s->leader : leader;
+    }
+    for (size_t i = 0; i < v->nodes_n; i++) {
+        if (v->nodes[i].status != NULL && v->nodes[i].id == leader) {
+            return;
+        }
+    }
+    if (leader == 0) {
+        return;
+    }
+    struct baton_call call = {.timeout_ms = timeout_ms};
+    struct baton_query q = {.limit = 1};
+    struct baton_reply r = {0};
+    (void)baton_sessions(c->b, &call, &q, &r);
+    baton_reply_free(&r);
+}
+
 void view_take(struct cli *c, uint32_t timeout_ms, struct view *out)
 {
     *out = (struct view){.best = NULL};
     ask_new(c, timeout_ms, out);
-    learn(c, out);
+    find_leader(c, out, timeout_ms);
+    for (int i = 0; i < 2; i++) {
+        if (endpoints_n(c) > out->nodes_n) {
+            ask_new(c, timeout_ms, out);
+        }
+        learn(c, out);
+    }
     if (endpoints_n(c) > out->nodes_n) {
         ask_new(c, timeout_ms, out);
     }
     name_unreached(out);
     judge(out);
+}
+
+const struct view_node *view_leader(const struct view *v)
+{
+    for (size_t i = 0; i < v->nodes_n; i++) {
+        if (v->nodes[i].status != NULL && v->nodes[i].id == v->leader) {
+            return &v->nodes[i];
+        }
+    }
+    return NULL;
 }
 
 void view_free(struct view *v)

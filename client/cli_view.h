@@ -26,6 +26,8 @@ struct view {
 
 /* Asks every endpoint, and those that they name, at the same time; each has timeout_ms. */
 void view_take(struct cli *c, uint32_t timeout_ms, struct view *out);
+/* NULL: it didn't answer. */
+const struct view_node *view_leader(const struct view *v);
 void view_free(struct view *v);
 void view_print(const struct view *v, FILE *to);
 void view_print_json(const struct view *v);
