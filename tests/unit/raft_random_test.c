@@ -44,6 +44,10 @@ struct weather {
     uint32_t compact;
     uint32_t slow_disk; /* percent of store chances that are let pass */
     uint32_t transfer;
+    uint32_t
+        idle; /* percent of the steps in which nobody asks for anything: elections are won by more than the longest log */
+    uint32_t
+        lag; /* percent of the steps in which nothing is delivered: messages outlive elections and leases */
 };
 
 static struct weather weather_draw(void)
@@ -56,7 +60,9 @@ static struct weather weather_draw(void)
                         .member = chance(40) ? 1 + random_below(20) : 0,
                         .compact = chance(40) ? 1 + random_below(30) : 0,
                         .slow_disk = chance(50) ? random_below(90) : 0,
-                        .transfer = chance(30) ? 1 + random_below(10) : 0};
+                        .transfer = chance(40) ? 1 + random_below(20) : 0,
+                        .idle = chance(50) ? 80 + random_below(20) : 0,
+                        .lag = chance(30) ? random_below(98) : 0};
     return w;
 }
 
@@ -190,9 +196,13 @@ static void step(struct cluster *c, const struct weather *w)
     if (chance(70)) {
         time_passes(c, 1 + random_below(8));
     }
-    network(c, w);
+    if (!chance(w->lag)) {
+        network(c, w);
+    }
     disks(c, w);
-    ask_something(c, w);
+    if (!chance(w->idle)) {
+        ask_something(c, w);
+    }
     fault(c, w);
 }
 
