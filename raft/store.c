@@ -451,8 +451,8 @@ uint64_t store_commit(struct store *s)
         s->fill ^= 1U;
         store_tape_rewind(&s->tapes[s->fill]);
     }
-    (void)pthread_cond_signal(&s->work);
     (void)pthread_mutex_unlock(s->lock);
+    (void)pthread_cond_signal(&s->work);
     return number;
 }
 
@@ -497,8 +497,8 @@ static void ask(struct store *s, struct store_read *read)
         store_tape_open_bytes(&s->tapes[s->fill]) > sizeof(struct store_batch);
     read->after = open ? s->batch : s->committed;
     store_reads_push(&s->asked, read);
-    (void)pthread_cond_signal(&s->work);
     (void)pthread_mutex_unlock(s->lock);
+    (void)pthread_cond_signal(&s->work);
 }
 
 void store_read_log(struct store *s, uint64_t tag, raft_index from,

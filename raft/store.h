@@ -34,7 +34,9 @@ struct store_options {
         reserve_bytes; /* file kept to be freed when the disk is full; 0: none */
     uint64_t
         queue_bytes_max; /* of batches that wait for the writer: see store_room() */
-    bool create; /* an absent or empty directory (but for a node's own log, pid, sockets and settings) may become ours */
+    /* An absent or empty directory may become ours; a node's own log, pid,
+     * sockets and settings may lie in it. */
+    bool create;
     void (*wake)(
         void *
             arg); /* called from the writer thread when store_next() has something; may only wake the loop */
