@@ -13,7 +13,7 @@
 bool stream_env_init(struct stream_env *env)
 {
     *env = (struct stream_env){0};
-    pool_init(&env->pool);
+    buffers_init(&env->pool);
     return inbox_init(&env->inbox);
 }
 
@@ -21,7 +21,7 @@ void stream_env_fini(struct stream_env *env)
 {
     ASSERT(env->queued_bytes == 0);
     inbox_fini(&env->inbox);
-    pool_fini(&env->pool);
+    buffers_fini(&env->pool);
 }
 
 /* NNG's threads: these two. */
@@ -60,7 +60,7 @@ bool stream_init(struct stream *s, struct stream_env *env, nng_stream *nng,
     if (nng_aio_alloc(&s->tx, on_tx, s) != 0) {
         goto no_tx;
     }
-    if (pool_take(&env->pool, POOL_BYTES_MIN, &s->in)) {
+    if (buffers_take(&env->pool, BUFFERS_BYTES_MIN, &s->in)) {
         return true;
     }
     nng_aio_free(s->tx);
@@ -134,7 +134,7 @@ static size_t wanted_bytes(struct stream *s, struct bytes part)
         return READ_BYTES_MAX;
     }
     if (part.n == 0 && s->small_reads >= SMALL_READS_MAX &&
-        s->in.cap > POOL_BYTES_MIN) {
+        s->in.cap > BUFFERS_BYTES_MIN) {
         return s->in.cap / 2;
     }
     return s->in.cap;
@@ -148,12 +148,12 @@ static bool make_room(struct stream *s)
     if (want < s->in.cap) {
         ASSERT(part.n == 0);
         struct buffer smaller;
-        if (pool_take(&s->env->pool, want, &smaller)) {
-            pool_give(&s->env->pool, &s->in);
+        if (buffers_take(&s->env->pool, want, &smaller)) {
+            buffers_give(&s->env->pool, &s->in);
             s->in = smaller;
         }
         s->small_reads = 0;
-    } else if (!pool_grow(&s->env->pool, &s->in, want, part)) {
+    } else if (!buffers_grow(&s->env->pool, &s->in, want, part)) {
         return false;
     }
     s->in_from = 0;
@@ -242,7 +242,7 @@ bool stream_send(struct stream *s, struct bytes body)
     }
     if (s->fill.cap - s->fill_n < n) {
         struct bytes filled = {s->fill.data, s->fill_n};
-        if (!pool_grow(&s->env->pool, &s->fill, s->fill_n + n, filled)) {
+        if (!buffers_grow(&s->env->pool, &s->fill, s->fill_n + n, filled)) {
             return false;
         }
     }
@@ -320,7 +320,7 @@ void stream_took_tx(struct stream *s)
     }
     s->flight_from = 0;
     s->flight_to = 0;
-    pool_give(&s->env->pool, &s->flight);
+    buffers_give(&s->env->pool, &s->flight);
     stream_flush(s);
 }
 
@@ -354,8 +354,8 @@ void stream_fini(struct stream *s)
     nng_aio_free(s->rx);
     nng_aio_free(s->tx);
     s->env->queued_bytes -= stream_queued(s);
-    pool_give(&s->env->pool, &s->in);
-    pool_give(&s->env->pool, &s->fill);
-    pool_give(&s->env->pool, &s->flight);
+    buffers_give(&s->env->pool, &s->in);
+    buffers_give(&s->env->pool, &s->fill);
+    buffers_give(&s->env->pool, &s->flight);
     *s = (struct stream){0};
 }

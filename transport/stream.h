@@ -14,12 +14,12 @@
 #include <nng/nng.h>
 
 #include "transport/inbox.h"
-#include "transport/pool.h"
+#include "transport/buffers.h"
 
 /* What the streams of one loop share. */
 struct stream_env {
     struct inbox inbox;
-    struct pool pool;
+    struct buffers pool;
     uint64_t frames_in;
     uint64_t frames_out;
     uint64_t bytes_in;

@@ -1,4 +1,4 @@
-#include "transport/pool.h"
+#include "transport/buffers.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #ifdef __SANITIZE_ADDRESS__
 static const uint32_t kept_max = 0;
 #else
-static const uint32_t kept_max = POOL_KEPT_MAX;
+static const uint32_t kept_max = BUFFERS_KEPT_MAX;
 #endif
 
 /* A kept buffer's first bytes point to the next one. */
@@ -15,14 +15,14 @@ struct kept {
     struct kept *next;
 };
 
-void pool_init(struct pool *p)
+void buffers_init(struct buffers *p)
 {
-    *p = (struct pool){0};
+    *p = (struct buffers){0};
 }
 
-void pool_fini(struct pool *p)
+void buffers_fini(struct buffers *p)
 {
-    for (size_t i = 0; i < POOL_CLASSES; i++) {
+    for (size_t i = 0; i < BUFFERS_CLASSES; i++) {
         struct kept *k = p->kept[i];
         while (k != NULL) {
             struct kept *next = k->next;
@@ -30,12 +30,12 @@ void pool_fini(struct pool *p)
             k = next;
         }
     }
-    pool_init(p);
+    buffers_init(p);
 }
 
 static size_t round_up(size_t n)
 {
-    size_t cap = POOL_BYTES_MIN;
+    size_t cap = BUFFERS_BYTES_MIN;
     while (cap < n) {
         ASSERT(cap <= SIZE_MAX / 2);
         cap *= 2;
@@ -43,21 +43,21 @@ static size_t round_up(size_t n)
     return cap;
 }
 
-/* POOL_CLASSES: too big to be kept. */
+/* BUFFERS_CLASSES: too big to be kept. */
 static size_t class_of(size_t cap)
 {
     size_t i = 0;
-    while (i < POOL_CLASSES && (POOL_BYTES_MIN << i) < cap) {
+    while (i < BUFFERS_CLASSES && (BUFFERS_BYTES_MIN << i) < cap) {
         i++;
     }
     return i;
 }
 
-bool pool_take(struct pool *p, size_t n, struct buffer *out)
+bool buffers_take(struct buffers *p, size_t n, struct buffer *out)
 {
     size_t cap = round_up(n);
     size_t i = class_of(cap);
-    if (i < POOL_CLASSES && p->kept[i] != NULL) {
+    if (i < BUFFERS_CLASSES && p->kept[i] != NULL) {
         struct kept *k = p->kept[i];
         ASSERT(p->kept_n[i] > 0);
         p->kept[i] = k->next;
@@ -73,13 +73,13 @@ bool pool_take(struct pool *p, size_t n, struct buffer *out)
     return true;
 }
 
-void pool_give(struct pool *p, struct buffer *b)
+void buffers_give(struct buffers *p, struct buffer *b)
 {
     if (b->data == NULL) {
         return;
     }
     size_t i = class_of(b->cap);
-    if (i < POOL_CLASSES && p->kept_n[i] < kept_max) {
+    if (i < BUFFERS_CLASSES && p->kept_n[i] < kept_max) {
         struct kept *k = (struct kept *)(void *)b->data;
         k->next = p->kept[i];
         p->kept[i] = k;
@@ -90,7 +90,8 @@ void pool_give(struct pool *p, struct buffer *b)
     *b = (struct buffer){0};
 }
 
-bool pool_grow(struct pool *p, struct buffer *b, size_t n, struct bytes keep)
+bool buffers_grow(struct buffers *p, struct buffer *b, size_t n,
+                  struct bytes keep)
 {
     ASSERT(keep.n <= n);
     if (n <= b->cap) {
@@ -100,13 +101,13 @@ bool pool_grow(struct pool *p, struct buffer *b, size_t n, struct bytes keep)
         return true;
     }
     struct buffer bigger;
-    if (!pool_take(p, n, &bigger)) {
+    if (!buffers_take(p, n, &bigger)) {
         return false;
     }
     if (keep.n > 0) {
         memcpy(bigger.data, keep.data, keep.n);
     }
-    pool_give(p, b);
+    buffers_give(p, b);
     *b = bigger;
     return true;
 }
