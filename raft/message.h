@@ -4,14 +4,15 @@
  * entries index+1 .. index+entries_n, for SNAPSHOT the rows.
  *
  *   VOTE            pre, force (a transfer: ignore stickiness), index/log_term: the candidate's last entry
- *   VOTE_REPLY      pre, success; echoes term (of the request for a pre-vote grant)
+ *                   round: number of the campaign, so that a late answer to an earlier pre-vote isn't taken for one to this
+ *   VOTE_REPLY      pre, success; echoes round, and term (of the request for a pre-vote grant)
  *   APPEND          index/log_term: the entry before the first; entries_n; commit
  *   APPEND_REPLY    success: index = last entry known to match and stored. Else index = the rejected previous index,
  *                   hint_index/hint_term: where to go on (fast backtracking)
  *   HEARTBEAT       round: unique and rising in a term, one quorum confirmation each (ReadIndex, quorum lease); commit:
  *                   at most what the receiver is known to match
  *   HEARTBEAT_REPLY round echoed; index = last stored entry of the receiver (detects loss; says nothing of matching)
- *   TIMEOUT_NOW     leadership transfer: campaign at once, with force
+ *   TIMEOUT_NOW     leadership transfer: campaign at once, with force; round: the leader's latest, so that a late one is void
  *   SNAPSHOT        the shell's chunks; to the core only a sign of life of the leader
  *   SNAPSHOT_REPLY  index = the checkpoint that was installed (success), or that the receiver gave up (not success)
  */

@@ -17,7 +17,8 @@
  * (`batch` in struct raft_in) and marks what must wait with it. Batches are stored in order.
  *
  * Invariants checked by raft_check(): commit <= last; applied <= commit; match < next; terms of the log never fall;
- * a leader's last entry is of its term or it has none of it yet; at most one configuration is uncommitted. */
+ * a leader's last entry is of its term or it has none of it yet; at most one configuration is uncommitted, to the knowledge of
+ * a leader that has committed in its term (on others several may look so, because their commit index lags). */
 #ifndef RAFT_RAFT_H
 #define RAFT_RAFT_H
 
@@ -63,7 +64,8 @@ struct raft_boot {
         withhold; /* a restarted voter gives no vote for one election timeout (it may have promised a lease) */
 };
 
-/* Context of a step. */
+/* Context of a step. `now_ms` is read after the message was taken from the inbox, never before: a follower's promise to its leader
+ * is counted from it, and a process that was stopped in between would promise too little. */
 struct raft_in {
     uint64_t now_ms;
     uint64_t batch; /* number of the open store batch, from 1, never falling */
@@ -88,7 +90,8 @@ enum raft_alarm {
 };
 
 /* Filled by steps, emptied by the shell with raft_out_reset() once it has acted on it (after each step or after several:
- * steps append). */
+ * steps append). One range of the log fits: between two steps that change the log (an APPEND with something new, proposals
+ * behind it) it must be emptied. A message or note for which there is no room is lost, but appends wait for the next flush. */
 struct raft_out {
     /* Store work of these steps. */
     bool
@@ -112,7 +115,7 @@ struct raft_out {
     uint64_t reads_failed;
 
     raft_id
-        snapshot_to; /* 0: none; else this follower needs rows, not log: start (or go on) sending a snapshot */
+        snapshot_to; /* 0: none; else this follower needs rows, not log: start (or go on) sending a snapshot; said again each election timeout until raft_snapshot_sent() or its answer */
     bool role_changed;
     bool
         config_changed; /* raft_config_now() is another one: open or close peers */
@@ -121,7 +124,7 @@ struct raft_out {
     bool transfer_failed;
 
     enum raft_alarm
-        alarm; /* the last one, with the node and the term that it's about */
+        alarm; /* the last one, with the node and the term that it's about; ACK_REGRESSION about ourselves: our disk lost what we acknowledged */
     raft_id alarm_node;
     raft_term alarm_term;
     raft_index alarm_index;
@@ -145,7 +148,7 @@ void raft_boot_entry(struct raft *r, const struct raft_entry *entry);
 void raft_booted(struct raft *r, uint64_t now_ms);
 
 /* Time passes: elections, heartbeats, step-downs, deadlines of transfers. Call at least every heartbeat_ms / 2, or at
- * raft_deadline_ms(). */
+ * raft_deadline_ms(), which is 0 when a flush left appends behind for want of room. */
 void raft_tick(struct raft *r, const struct raft_in *in, struct raft_out *out);
 uint64_t raft_deadline_ms(const struct raft *r);
 
@@ -230,7 +233,9 @@ void raft_snapshot_sent(struct raft *r, const struct raft_in *in, raft_id node,
                         raft_index index, bool ok, struct raft_out *out);
 
 /* Follower: rows of a checkpoint at `pos` were installed and stored; entries behind it are kept if ours at pos.index has
- * pos.term, dropped otherwise. False, and nothing done, unless pos.index > commit (R17). */
+ * pos.term, dropped otherwise. False, and nothing done, unless pos.index > commit (R17). Between queueing the install and this
+ * call the core must get no APPEND, and HEARTBEATs only with their commit set to 0: what it would append or commit, the store
+ * would drop. Then look at raft_config_now(). */
 MUST_USE bool raft_snapshot_installed(struct raft *r, struct raft_pos pos,
                                       const struct raft_config *config);
 

@@ -38,9 +38,10 @@ struct weather {
     uint32_t loss;
     uint32_t repeat;
     uint32_t reorder;
-    uint32_t crash;  /* of 1,000 steps */
-    uint32_t cut;    /* of 1,000 */
-    uint32_t member; /* of 1,000 */
+    uint32_t crash;   /* of 1,000 steps */
+    uint32_t restart; /* percent of the looks at a stopped node */
+    uint32_t cut;     /* of 1,000 */
+    uint32_t member;  /* of 1,000 */
     uint32_t compact;
     uint32_t slow_disk; /* percent of store chances that are let pass */
     uint32_t transfer;
@@ -56,6 +57,7 @@ static struct weather weather_draw(void)
                         .repeat = chance(50) ? random_below(15) : 0,
                         .reorder = chance(60) ? random_below(100) : 0,
                         .crash = chance(60) ? 1 + random_below(15) : 0,
+                        .restart = chance(50) ? 3 : 50,
                         .cut = chance(60) ? 1 + random_below(15) : 0,
                         .member = chance(40) ? 1 + random_below(20) : 0,
                         .compact = chance(40) ? 1 + random_below(30) : 0,
@@ -147,7 +149,7 @@ static void fault(struct cluster *c, const struct weather *w)
     struct cluster_node *node = cluster_node(c, id);
     if (node->up && random_below(1000) < w->crash) {
         cluster_crash(c, id);
-    } else if (!node->up && chance(3)) {
+    } else if (!node->up && chance(w->restart)) {
         cluster_restart(c, id);
     }
     if (random_below(1000) < w->cut) {
