@@ -1,24 +1,18 @@
 #include "transport/http.h"
 
-#include <errno.h>
 #include <libwebsockets.h>
-#include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
+#include "transport/http_edge.h"
 #include "transport/internal.h"
 
-#define TARGET_BYTES_MAX 4096
 #define HEADER_BYTES_MAX 8192
 #define HEADER_MEMORY    12288
-/* Encoding makes three of one. */
-#define ENCODED_BYTES_MAX (3 * TARGET_BYTES_MAX + 64)
-#define WRITE_BYTES_MAX   16384
-#define IDLE_SECONDS      10
+#define WRITE_BYTES_MAX  16384
+#define IDLE_SECONDS     10
 /* Descriptors of libwebsockets that aren't connections: listening, waking. */
 #define OTHER_FDS 8
 
@@ -176,67 +170,6 @@ static void reply(struct http *h, uint64_t ticket, uint32_t status,
 }
 
 /* --- the HTTP thread's side: in ------------------------------------------------------------------------------------- */
-
-static bool is_plain(uint8_t c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' ||
-           c == '~' || c == '/';
-}
-
-/* Bytes written. `out` has room for three times as many. */
-static size_t encode(const char *in, size_t n, const char *keep, uint8_t *out)
-{
-    static const char hex[16] = "0123456789ABCDEF";
-    size_t at = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint8_t c = (uint8_t)in[i];
-        if (is_plain(c) || (c != 0 && strchr(keep, c) != NULL)) {
-            out[at++] = c;
-        } else {
-            out[at++] = '%';
-            out[at++] = (uint8_t)hex[c >> 4];
-            out[at++] = (uint8_t)hex[c & 15];
-        }
-    }
-    return at;
-}
-
-/* libwebsockets has decoded the path and taken the query apart: together again, so that nothing in a name is taken for a mark. 0: too
- * long. */
-static size_t make_target(struct lws *wsi, const char *path, size_t path_n,
-                          uint8_t *out)
-{
-    if (path_n > TARGET_BYTES_MAX) {
-        return 0;
-    }
-    size_t n = encode(path, path_n, "", out);
-    char part[1024];
-    size_t used = path_n;
-    for (int i = 0;; i++) {
-        int part_n = lws_hdr_copy_fragment(wsi, part, sizeof part,
-                                           WSI_TOKEN_HTTP_URI_ARGS, i);
-        if (part_n == -1) {
-            return n;
-        }
-        if (part_n < 0) {
-            return 0; /* longer than `part` */
-        }
-        used += (size_t)part_n + 1;
-        if (used > TARGET_BYTES_MAX) {
-            return 0;
-        }
-        out[n++] = i == 0 ? '?' : '&';
-        /* The first '=' ends the key; others are the value's. */
-        size_t key_n = strcspn(part, "=");
-        n += encode(part, key_n, "", out + n);
-        if (key_n < (size_t)part_n) {
-            out[n++] = '=';
-            n += encode(part + key_n + 1, (size_t)part_n - key_n - 1, "",
-                        out + n);
-        }
-    }
-}
 
 /* Queues it for the loop. False: no memory, or too many (then the connection goes). */
 static bool ask(struct http *h, struct lws *wsi, struct session *s,
@@ -407,14 +340,14 @@ static int on_request(struct http *h, struct lws *wsi, struct session *s,
     if (!s->head && lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) == 0) {
         return refuse(wsi, 405, "only GET and HEAD");
     }
-    if (header_bytes(wsi) > HEADER_BYTES_MAX + TARGET_BYTES_MAX) {
+    if (header_bytes(wsi) > HEADER_BYTES_MAX + HTTP_TARGET_MAX) {
         return refuse(wsi, 431, "headers too large");
     }
     if (has_body(wsi)) {
         return refuse(wsi, 413, "requests have no body here");
     }
-    uint8_t target[ENCODED_BYTES_MAX];
-    size_t n = make_target(wsi, (const char *)path.data, path.n, target);
+    uint8_t target[HTTP_TARGET_ENCODED_MAX];
+    size_t n = http_target(wsi, path, target);
     if (n == 0) {
         return refuse(wsi, 414, "request target too long");
     }
@@ -504,66 +437,6 @@ static void *serve(void *arg)
     return NULL;
 }
 
-/* libwebsockets wants a numeric address and a port. */
-static bool resolve(const char *address, char host[64], int *port)
-{
-    char name[128];
-    if (!net_address_ok(address, true)) {
-        return false;
-    }
-    const char *colon = strrchr(address, ':');
-    (void)snprintf(name, sizeof name, "%.*s", (int)(colon - address), address);
-    *port = (int)strtol(colon + 1, NULL, 10);
-    host[0] = 0;
-    if (name[0] == 0 || strcmp(name, "*") == 0) {
-        return true;
-    }
-    size_t n = strlen(name);
-    if (name[0] == '[' && name[n - 1] == ']') {
-        memmove(name, name + 1, n - 2);
-        name[n - 2] = 0;
-    }
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
-                             .ai_flags = AI_PASSIVE};
-    struct addrinfo *found = NULL;
-    if (getaddrinfo(name, NULL, &hints, &found) != 0) {
-        return false;
-    }
-    int failed = getnameinfo(found->ai_addr, found->ai_addrlen, host, 64, NULL,
-                             0, NI_NUMERICHOST);
-    freeaddrinfo(found);
-    return failed == 0;
-}
-
-/* libwebsockets doesn't say why it can't listen, and loses memory over it: so we try first. */
-static bool can_listen(const char *host, int port, char *error,
-                       size_t error_bytes)
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
-                             .ai_flags = AI_PASSIVE | AI_NUMERICHOST};
-    struct addrinfo *found = NULL;
-    char service[16];
-    (void)snprintf(service, sizeof service, "%d", port);
-    if (getaddrinfo(host[0] == 0 ? NULL : host, service, &hints, &found) != 0) {
-        (void)snprintf(error, error_bytes, "not an address");
-        return false;
-    }
-    int on = 1;
-    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool can = fd >= 0 &&
-               setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-               bind(fd, found->ai_addr, found->ai_addrlen) == 0 &&
-               listen(fd, 1) == 0;
-    if (!can) {
-        (void)snprintf(error, error_bytes, "%s", strerror(errno));
-    }
-    if (fd >= 0) {
-        (void)close(fd);
-    }
-    freeaddrinfo(found);
-    return can;
-}
-
 static bool open_context(struct http *h, const struct http_options *o,
                          char *error, size_t error_bytes)
 {
@@ -571,9 +444,9 @@ static bool open_context(struct http *h, const struct http_options *o,
         {"http", callback, sizeof(struct session), 0, 0, NULL, 0},
         {NULL, NULL, 0, 0, 0, NULL, 0},
     };
-    char host[64];
+    char host[HTTP_HOST_BYTES];
     int port = 0;
-    if (!resolve(o->listen, host, &port)) {
+    if (!http_resolve(o->listen, host, &port)) {
         (void)snprintf(error, error_bytes, "%s isn't HOST:PORT of this machine",
                        o->listen);
         return false;
@@ -599,7 +472,7 @@ static bool open_context(struct http *h, const struct http_options *o,
     info.timeout_secs_ah_idle = IDLE_SECONDS;
     info.vhost_name = "baton";
     lws_set_log_level(0, NULL);
-    if (can_listen(host, port, why, sizeof why)) {
+    if (http_can_listen(host, port, why, sizeof why)) {
         h->context = lws_create_context(&info);
     }
     struct lws_vhost *vhost =

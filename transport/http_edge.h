@@ -1,0 +1,26 @@
+/* http_edge.h - what HTTP needs around libwebsockets: request targets as they were asked for, addresses as it wants them. No state. */
+#ifndef TRANSPORT_HTTP_EDGE_H
+#define TRANSPORT_HTTP_EDGE_H
+
+#include <libwebsockets.h>
+
+#include "proto/base.h"
+
+#define HTTP_TARGET_MAX 4096
+/* Encoding makes at most three bytes of one. */
+#define HTTP_TARGET_ENCODED_MAX (3 * HTTP_TARGET_MAX + 64)
+#define HTTP_HOST_BYTES         64
+
+/* libwebsockets has decoded the path and taken the query apart: together again, encoded, so that nothing in a name is taken for a
+ * mark. `out` has HTTP_TARGET_ENCODED_MAX bytes. Bytes written; 0: longer than HTTP_TARGET_MAX before it was encoded. */
+size_t http_target(struct lws *wsi, struct bytes path, uint8_t *out);
+
+/* libwebsockets listens on a numeric address and a port; an empty host: on all. False: not HOST:PORT, or unknown. */
+MUST_USE bool http_resolve(const char *address, char host[HTTP_HOST_BYTES],
+                           int *port);
+
+/* libwebsockets doesn't say why it can't listen, and loses memory over it: so this tries first. False, and the reason in error. */
+MUST_USE bool http_can_listen(const char *host, int port, char *error,
+                              size_t error_bytes);
+
+#endif
