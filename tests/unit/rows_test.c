@@ -161,7 +161,7 @@ static void test_reset_wall_clock(void **state)
     kit_fini(&k);
 }
 
-/* Loads all rows but those of `kind_without`, or with the row of that kind cut short; or with the wrong index at the end. */
+/* Loads all rows, with this damage to those of one kind. */
 enum damage {
     NONE,
     MISSING,
@@ -224,10 +224,10 @@ static void test_damaged_rows_are_refused(void **state)
     kit_restore(&k, &rows, &sorted); /* sorts the rows */
     assert_int_equal(load_damaged(&k, &rows, NONE, 0), BATON_OK);
     assert_int_equal(load_damaged(&k, &rows, WRONG_INDEX, 0), BATON_INVALID);
-    for (uint8_t kind = ROW_CLUSTER; kind <= ROW_DEVICE; kind++) {
+    for (int kind = ROW_CLUSTER; kind <= ROW_DEVICE; kind++) {
         for (size_t i = 0; i < countof(damages); i++) {
             enum baton_status status =
-                load_damaged(&k, &rows, damages[i], kind);
+                load_damaged(&k, &rows, damages[i], (uint8_t)kind);
             /* Nothing refers to a window: that it's missing shows in the hash. */
             bool unseen = kind == ROW_WINDOW && damages[i] == MISSING;
             assert_int_equal(status, unseen ? BATON_OK : BATON_INVALID);
