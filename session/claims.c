@@ -34,6 +34,21 @@ static struct claim claim_of_holder(const struct registry *r,
     return claim;
 }
 
+/* What emit_scope() said of the holder is said of the claimant, if it's still there. A device's scope has its device all the same. */
+static void describe_claimant(const struct registry *r, struct event *e)
+{
+    const struct bytes none = {NULL, 0};
+    slot s = find_session(r, e->session);
+    const struct session *session = s == 0 ? NULL : session_at(r, s);
+    e->tab = s == 0 ? none : name_get(&r->names, session->tab);
+    e->score = s == 0 ? 0 : session->score;
+    if (e->group_scope) {
+        e->device =
+            s == 0 ? none
+                   : name_get(&r->names, device_at(r, session->device)->name);
+    }
+}
+
 static void put_on_record(struct apply *a, struct scope_ref ref,
                           const Pb__RecordClaim *c)
 {
@@ -54,12 +69,8 @@ static void put_on_record(struct apply *a, struct scope_ref ref,
     e->session = c->stale->session;
     e->lease = c->stale->lease;
     e->previous_epoch = c->stale->epoch;
-    e->tab = (struct bytes){NULL, 0};
-    slot s = find_session(r, c->stale->session);
-    if (s != 0) {
-        e->tab = name_get(&r->names, session_at(r, s)->tab);
-        e->score = session_at(r, s)->score;
-    }
+    e->reason = GRANT_NONE;
+    describe_claimant(r, e);
 }
 
 void election_record_claim(struct apply *a, const Pb__RecordClaim *c)
