@@ -50,6 +50,7 @@ struct raft {
     uint64_t rng;
     bool booted;
     bool muted;
+    bool installing; /* a snapshot is on its way to our disk */
 
     raft_term term;
     raft_id vote;

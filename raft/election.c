@@ -32,6 +32,9 @@ static const char *campaign_obstacle(const struct raft *r, uint64_t now_ms)
     if (terms_room(&r->terms) < TERMS_ROOM_MIN) {
         return "its log holds too many terms, and must be trimmed first";
     }
+    if (r->installing) {
+        return "it installs a snapshot";
+    }
     if (raft_disk_stalled(r, now_ms)) {
         return "its disk is behind";
     }

@@ -112,6 +112,9 @@ static uint32_t entries_known(const struct raft *r,
 void raft_on_append(struct raft *r, const struct raft_in *in,
                     const struct raft_message *m, struct raft_out *out)
 {
+    if (r->installing) {
+        return;
+    }
     if (!entries_valid(m)) {
         raft_note(out, "%u ignores malformed entries behind %llu from %u",
                   r->options.id, (unsigned long long)m->index, m->from);
@@ -158,7 +161,7 @@ void raft_on_heartbeat(struct raft *r, const struct raft_in *in,
             (unsigned long long)r->terms.last);
         raft_raise(out, RAFT_ALARM_ACK_REGRESSION, r->options.id,
                    (struct raft_pos){.index = m->commit, .term = m->term});
-    } else {
+    } else if (!r->installing) {
         r->commit = max_u64(r->commit, m->commit);
     }
     raft_send(r, out,

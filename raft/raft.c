@@ -354,11 +354,18 @@ void raft_compacted(struct raft *r, raft_index first)
     configs_compact(&r->configs, first - 1);
 }
 
+void raft_snapshot_installing(struct raft *r)
+{
+    ASSERT(r->role == RAFT_FOLLOWER);
+    r->installing = true;
+}
+
 bool raft_snapshot_installed(struct raft *r, struct raft_pos pos,
                              const struct raft_config *config)
 {
     ASSERT(config->index <= pos.index);
     ASSERT(config_valid(config));
+    r->installing = false;
     if (pos.index <= r->commit || r->role == RAFT_LEADER) {
         return false;
     }
@@ -442,6 +449,7 @@ void raft_check(const struct raft *r)
         ASSERT(r->peers[i].id != r->options.id);
         progress_check(&r->peers[i]);
     }
+    ASSERT_IMPLIES(r->installing, r->role == RAFT_FOLLOWER);
     if (r->role != RAFT_LEADER) {
         ASSERT(r->reads_n == 0);
         ASSERT(!r->reads_open);

@@ -232,10 +232,13 @@ void raft_compacted(struct raft *r, raft_index first);
 void raft_snapshot_sent(struct raft *r, const struct raft_in *in, raft_id node,
                         raft_index index, bool ok, struct raft_out *out);
 
+/* Follower: the shell has queued the install of a checkpoint behind our commit index. Until raft_snapshot_installed() the core
+ * takes no entries, commits nothing, and doesn't campaign: what it would append, the store would drop. */
+void raft_snapshot_installing(struct raft *r);
+
 /* Follower: rows of a checkpoint at `pos` were installed and stored; entries behind it are kept if ours at pos.index has
- * pos.term, dropped otherwise. False, and nothing done, unless pos.index > commit (R17). Between queueing the install and this
- * call the core must get no APPEND, and HEARTBEATs only with their commit set to 0: what it would append or commit, the store
- * would drop. Then look at raft_config_now(). */
+ * pos.term, dropped otherwise. False, and nothing done, unless pos.index > commit (R17): it is, if it was when
+ * raft_snapshot_installing() was called. Then look at raft_config_now(). */
 MUST_USE bool raft_snapshot_installed(struct raft *r, struct raft_pos pos,
                                       const struct raft_config *config);
 

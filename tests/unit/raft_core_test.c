@@ -381,6 +381,38 @@ static void snapshot_rules(void **state)
     free(f.memory);
 }
 
+/* Between the queue and the disk a snapshot mustn't be overtaken. */
+static void nothing_overtakes_an_install(void **state)
+{
+    (void)state;
+    struct fixture f = booted(3, &(struct raft_boot){.term = 2, .last = 10});
+    const struct raft_config config = voters_up_to(3);
+    struct raft_message m = {.type = RAFT_SNAPSHOT, .from = 2, .term = 2};
+    hear(&f, &m);
+    raft_snapshot_installing(f.r);
+    m.type = RAFT_APPEND;
+    m.index = 10;
+    m.log_term = 2;
+    m.commit = 10;
+    hear(&f, &m);
+    assert_int_equal(out.sends_n, 0);
+    m.type = RAFT_HEARTBEAT;
+    m.round = 3;
+    hear(&f, &m);
+    assert_int_equal(out.sends_n, 1);
+    assert_int_equal(raft_commit(f.r), 0);
+    tick(&f, raft_deadline_ms(f.r));
+    assert_int_equal(raft_role_now(f.r), RAFT_FOLLOWER);
+    assert_non_null(strstr(out.notes[0], "installs a snapshot"));
+    assert_true(raft_snapshot_installed(
+        f.r, (struct raft_pos){.index = 8, .term = 2}, &config));
+    hear(&f, &m);
+    assert_int_equal(raft_commit(f.r), 10);
+    tick(&f, raft_deadline_ms(f.r));
+    assert_int_equal(raft_role_now(f.r), RAFT_PRECANDIDATE);
+    free(f.memory);
+}
+
 static void one_snapshot_at_a_time(void **state)
 {
     (void)state;
@@ -477,6 +509,7 @@ int main(void)
         cmocka_unit_test(uncommitted_is_bounded),
         cmocka_unit_test(too_many_terms),
         cmocka_unit_test(snapshot_rules),
+        cmocka_unit_test(nothing_overtakes_an_install),
         cmocka_unit_test(one_snapshot_at_a_time),
         cmocka_unit_test(quiet_follower),
         cmocka_unit_test(quarantine_counts_for_nothing),
