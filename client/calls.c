@@ -202,6 +202,16 @@ void calls_sweep(struct baton *b)
     }
 }
 
+static bool any_link_up(const struct baton *b)
+{
+    for (uint32_t i = 0; i < b->route.endpoints_n; i++) {
+        if (b->links[i].up) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Past its deadline, or not to be repeated: what it came to, in words. */
 static void give_up(struct baton *b, struct call *c)
 {
@@ -210,19 +220,17 @@ static void give_up(struct baton *b, struct call *c)
     const char *last = b->last_why[0] != '\0' ? b->last_why : "no answer";
     if (status == BATON_UNKNOWN) {
         (void)snprintf(text, sizeof text,
-                       "no answer in time: it may or may not have been done "
-                       "(ask again to see; the same request is applied once)");
-    } else if (c->state.attempts == 0) {
+                       "no answer in time: it may or may not have been done; "
+                       "look before you repeat it");
+    } else if (c->place == PLACE_NODE) {
+        (void)snprintf(text, sizeof text, "no answer in time");
+    } else if (!any_link_up(b)) {
         (void)snprintf(text, sizeof text,
                        "nobody reachable in time (%s); nothing was done", last);
-    } else if (c->state.last == BATON_OK) {
-        (void)snprintf(text, sizeof text,
-                       "no node answered in time (%s); nothing was done", last);
     } else {
         (void)snprintf(text, sizeof text,
-                       "no leader with a majority in time (%s); nothing was "
-                       "done: see which nodes run with baton status",
-                       status_name(c->state.last));
+                       "no leader with a majority answered in time; nothing "
+                       "was done: baton status shows which nodes run");
     }
     answer_set(&c->answer, status, text);
     finish(b, c);

@@ -157,7 +157,9 @@ static struct event_node *make_event(enum baton_event_type type,
     struct event_node *n = event_make(type);
     const struct role *r = news->group ? &m->group : &m->device;
     n->event.session = m->id;
-    n->event.role = (enum baton_role)r->role;
+    /* Lost to time alone, it's the leader's still as far as the cluster is concerned, and nobody's as far as we are. */
+    bool lapsed = type == BATON_LOST && r->role == ROLE_IS_LEADER;
+    n->event.role = lapsed ? BATON_ROLE_NONE : (enum baton_role)r->role;
     n->event.epoch = news->epoch;
     n->event.revision = news->revision;
     n->event.previous_session = news->previous_session;
@@ -331,6 +333,8 @@ static void session_event(struct baton *b, const Pb__Event *e)
     const char *const parts[4] = {e->namespace_, e->group, e->device, e->tab};
     m = members_add(&b->members, e->session, parts);
     m->attachment = e->attachment;
+    /* While the state is told, what happens meanwhile is part of it. */
+    m->state_seen = b->members.state_round;
     if (e->kind == PB__EVENT_KIND__SESSION_ATTACHED) {
         ask_session(b, e->session);
     } else if (e->role == PB__ROLE__ROLE_OBSERVER) {
