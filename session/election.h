@@ -6,11 +6,12 @@
  *                          v                                 successor gone
  *     vacant --best eligible--> held --challenger > margin--> offer
  *
- * A candidate is a session that isn't an observer, isn't detached beyond the holder's grace and isn't cooling down; a device
- * is one if its own scope is held, and its score is its leader tab's. Order: not demoted first, then score, then the older
- * session id (for devices: of the leader tab). The backup is the best candidate that doesn't hold; a vacancy goes to it in
- * the same entry. Moves that nobody needs (a better challenger, rotation) respect margin, minimum tenure, cooldown and the
- * breaker, and go through offer, accept and yield; when only time stands in the way, the scope is put into the due heap.
+ * A candidate is a session that isn't an observer, isn't detached and isn't cooling down; a device is one if such a session leads it,
+ * and its score is that session's. A holder that is detached, or cools down because of another scope, stays; until its
+ * holder's grace is over. Order: not demoted first, then score, then the older session id (for devices: of the leader
+ * tab). The backup is the best candidate that doesn't hold; a vacancy goes to it in the same entry. Moves that nobody needs (a better
+ * challenger, rotation) respect minimum tenure, cooldown and the breaker, and go through offer, accept and yield; when only time
+ * stands in the way, the scope is put into the due heap. A demoted holder is left at once, if there's one that isn't demoted.
  *
  * Invariants (registry_check): S1 one session per (scope, epoch); S2 epoch = index of the granting entry, so strictly rising; S9
  * holders and backups are live members; a group's holder_session is its holder device's holder_session. */

@@ -272,20 +272,22 @@ static char *why_not_backup(const struct registry *r, struct scope_ref ref,
     const struct session *h =
         session_at(r, scope_session_slot(r, ref, scope->holder));
     long long lead = (long long)b->score - h->score;
+    const char *side = lead < 0 ? "behind" : "ahead of";
+    unsigned long long points = (unsigned long long)(lead < 0 ? -lead : lead);
     if (p->max_tenure_ms == 0 &&
         !member_leads(r, ref, scope->backup, scope->holder)) {
         return format(arena,
-                      " Session %llu is next; it leads by %lld points, and "
-                      "more than %lu would move the baton.",
-                      (unsigned long long)b->id, lead,
+                      " Session %llu is next, %llu points %s it: to move the "
+                      "baton it must lead by more than %lu.",
+                      (unsigned long long)b->id, points, side,
                       (unsigned long)p->margin);
     }
     uint64_t at_ms = scope_move_ms(r, ref);
     return format(
         arena,
-        " Session %llu is next, %lld points from the holder; the "
-        "baton moves in %llu ms, when tenure and breaker allow it.",
-        (unsigned long long)b->id, lead,
+        " Session %llu is next, %llu points %s it: the baton moves in %llu ms, "
+        "when tenure and breaker allow it.",
+        (unsigned long long)b->id, points, side,
         (unsigned long long)(max_u64(at_ms, r->time_ms) - r->time_ms));
 }
 

@@ -464,8 +464,8 @@ static void test_explain(void **state)
         BATON_OK);
     assert_string_equal(
         out.why, "Session 2 leads because it was the best when the scope stood "
-                 "empty. Session 3 is next; it leads by 50 points, and more "
-                 "than 100 would move the baton.");
+                 "empty. Session 3 is next, 50 points ahead of it: to move the "
+                 "baton it must lead by more than 100.");
     assert_int_equal(out.n_candidates, 2);
     assert_int_equal(out.left_out, 1);
     assert_int_equal(out.candidates[0]->session, 3);
