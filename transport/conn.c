@@ -318,6 +318,19 @@ static void frame_out(struct conn *c, struct bytes body,
     out->body = body;
 }
 
+/* A frame came: true if it's an input. On what we dialled nothing comes but Hellos: the last of them says why we are sent away. */
+static bool take_frame(struct conn *c, struct bytes body,
+                       struct transport_input *out)
+{
+    c->part_ms = 0;
+    if (c->state == CONN_OPEN && c->kind != CONN_PEER_OUT) {
+        frame_out(c, body, out);
+        return true;
+    }
+    greet_frame(c, body);
+    return tell(c, out);
+}
+
 /* Reads on until there's an input (true), or nothing to do. */
 static bool take_frames(struct conn *c, struct transport_input *out)
 {
@@ -325,17 +338,10 @@ static bool take_frames(struct conn *c, struct transport_input *out)
         struct bytes body;
         switch (stream_next(&c->stream, &body)) {
         case STREAM_FRAME:
-            c->part_ms = 0;
-            /* On what we dialled nothing comes but Hellos: the last of them says why we are sent away. */
-            if (c->state != CONN_OPEN || c->kind == CONN_PEER_OUT) {
-                greet_frame(c, body);
-                if (tell(c, out)) {
-                    return true;
-                }
-                continue;
+            if (take_frame(c, body, out)) {
+                return true;
             }
-            frame_out(c, body, out);
-            return true;
+            break;
         case STREAM_MORE:
             stream_read(&c->stream);
             if (c->stream.broken) {
@@ -423,8 +429,10 @@ void conn_sweep(struct conn *c, uint64_t now_ms)
         late(c, "frame");
         return;
     }
-    uint64_t limit_ms =
-        c->kind == CONN_PEER_OUT ? PEER_STALL_MS : CLIENT_STALL_MS;
+    uint64_t limit_ms = c->t->o.stall_ms;
+    if (c->kind != CONN_PEER_OUT) {
+        limit_ms *= CLIENT_STALL_FACTOR;
+    }
     if (stream_queued(s) == 0 || s->wrote || c->stall_ms == 0) {
         c->stall_ms = stream_queued(s) == 0 ? 0 : now_ms;
         s->wrote = false;

@@ -158,7 +158,7 @@ struct link *link_open(struct link_loop *loop,
         end(l, BATON_UNAVAILABLE, "the address is too long");
         return l;
     }
-    (void)strcpy(l->address, options->address);
+    memcpy(l->address, options->address, strlen(options->address) + 1);
     start_dials(loop);
     return l;
 }

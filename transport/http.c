@@ -224,7 +224,7 @@ static bool write_headers(struct lws *wsi, const struct answer *a)
     uint8_t *end = memory + sizeof memory - 1;
     static const char no_store[] = "no-store";
     static const char methods[] = "GET, HEAD";
-    static const char close_[] = "close";
+    static const char hang_up[] = "close";
     bool failed =
         lws_add_http_common_headers(wsi, a->status, a->content_type, a->body_n,
                                     &at, end) != 0 ||
@@ -238,8 +238,8 @@ static bool write_headers(struct lws *wsi, const struct answer *a)
     }
     if (!failed && a->last) {
         failed = lws_add_http_header_by_token(
-                     wsi, WSI_TOKEN_CONNECTION, (const uint8_t *)close_,
-                     (int)strlen(close_), &at, end) != 0;
+                     wsi, WSI_TOKEN_CONNECTION, (const uint8_t *)hang_up,
+                     (int)strlen(hang_up), &at, end) != 0;
     }
     return !failed && lws_finalize_write_http_header(wsi, start, &at, end) == 0;
 }

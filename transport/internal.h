@@ -27,9 +27,8 @@
 #define SWEEP_MS 200
 /* A frame that began must be whole by then. */
 #define FRAME_MS 30000
-/* Nothing could be written for so long: closed, so that what's queued is freed. */
-#define PEER_STALL_MS   10000
-#define CLIENT_STALL_MS 60000
+/* A client may take so many times as long as a peer before it counts as gone. */
+#define CLIENT_STALL_FACTOR 6
 /* How long a last word may take to leave, and its reader to hang up. */
 #define DRAIN_MS 1000
 /* Redials: 20 ms doubling to 1 s, each half drawn. */

@@ -170,7 +170,7 @@ static bool clear_path(const char *path, char *error, size_t error_bytes)
                        "%s exists and isn't a socket: move it away", path);
         return false;
     }
-    (void)strcpy(sa.sun_path, path);
+    memcpy(sa.sun_path, path, strlen(path) + 1);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         (void)snprintf(error, error_bytes, "can't open a socket: %s",

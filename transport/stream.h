@@ -13,8 +13,8 @@
 
 #include <nng/nng.h>
 
-#include "transport/inbox.h"
 #include "transport/buffers.h"
+#include "transport/inbox.h"
 
 /* What the streams of one loop share. */
 struct stream_env {

@@ -38,6 +38,9 @@ static bool copy_options(struct transport *t, const struct transport_options *o)
     if (t->o.hello_ms == 0) {
         t->o.hello_ms = 5000;
     }
+    if (t->o.stall_ms == 0) {
+        t->o.stall_ms = 10000;
+    }
     if (o->secret != NULL && o->secret_bytes > 0) {
         uint8_t *secret = malloc(o->secret_bytes);
         failed = failed || secret == NULL;
@@ -77,7 +80,7 @@ static bool make_self(struct transport *t, const struct transport_options *o,
                            from, sizeof t->self.endpoint - 1);
             return false;
         }
-        (void)strcpy(texts[i].to, from);
+        memcpy(texts[i].to, from, strlen(from) + 1);
     }
     return true;
 }

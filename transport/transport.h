@@ -46,6 +46,9 @@ struct transport_options {
     uint64_t peer_queue_bytes;   /* output bound of one peer, e.g. 64 MiB */
     uint64_t client_queue_bytes; /* output bound of one client connection */
     uint32_t hello_ms;           /* deadline of a Hello, 5,000 */
+    uint32_t
+        stall_ms; /* nothing could be written to a peer for so long: closed, and dialled anew; to a client, for six times as
+                          long: closed. What was queued is freed. 0: 10,000 */
     void (*log)(
         void *arg, int level,
         const char *

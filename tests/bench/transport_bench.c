@@ -131,6 +131,13 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* Of a thousand, sorted. */
+static double us_at(const struct run *r, uint64_t permille)
+{
+    uint64_t i = r->total * permille / 1000;
+    return (double)r->ns[i] / 1e3;
+}
+
 static double cpu_us(int who)
 {
     struct rusage u;
@@ -198,9 +205,7 @@ int main(int argc, char **argv)
                  "p99_us=%.1f p999_us=%.1f client_cpu_us=%.2f "
                  "server_cpu_us=%.2f\n",
                  r.bytes, r.window, clients, r.total, total / seconds,
-                 (double)r.ns[r.total / 2] / 1e3,
-                 (double)r.ns[r.total / 100 * 99] / 1e3,
-                 (double)r.ns[r.total / 1000 * 999] / 1e3,
+                 us_at(&r, 500), us_at(&r, 990), us_at(&r, 999),
                  cpu_us(RUSAGE_SELF) / total, cpu_us(RUSAGE_CHILDREN) / total);
     free(r.body);
     free(r.ns);

@@ -236,6 +236,45 @@ static void stopped_peer(void **state)
     node_close(&c);
 }
 
+/* One that takes nothing at all is closed after a while, and what was for it freed; it's dialled anew. A client likewise. */
+static void stalled_streams_are_given_up(void **state)
+{
+    (void)state;
+    struct node a;
+    struct node b;
+    node_options(&a, 1);
+    node_options(&b, 2);
+    a.o.stall_ms = 100;
+    a.o.client_queue_bytes = 64u << 20;
+    a.also = &b;
+    node_open(&a);
+    node_open(&b);
+    know(&a, &b);
+    int client = greeted(&a);
+    WAIT_FOR(&a, a.n[TRANSPORT_PEER_UP] == 1 &&
+                     b.n[TRANSPORT_PEER_HELLO] == 1 &&
+                     a.n[TRANSPORT_CLIENT_OPEN] == 1);
+    a.also = NULL; /* b is stopped */
+    static uint8_t body[1000000];
+    for (int i = 0; i < 40; i++) {
+        struct bytes whole = {body, sizeof body};
+        assert_true(transport_peer_send(a.t, 2, whole));
+        assert_true(transport_send(a.t, a.conn, whole));
+    }
+    struct transport_stats s;
+    transport_stats(a.t, &s);
+    assert_true(s.queued_bytes >= 80000000);
+    WAIT_FOR(&a, a.n[TRANSPORT_PEER_DOWN] == 1 &&
+                     a.n[TRANSPORT_CLIENT_CLOSED] == 1);
+    assert_non_null(strstr(a.log, "what=write"));
+    WAIT_FOR(&a, (transport_stats(a.t, &s), s.queued_bytes < 1000));
+    a.also = &b;
+    WAIT_FOR(&a, a.n[TRANSPORT_PEER_UP] == 2);
+    (void)close(client);
+    node_close(&a);
+    node_close(&b);
+}
+
 /* --- who is let in ---------------------------------------------------------------------------------------------------- */
 
 static void with_secret(void **state)
@@ -477,6 +516,7 @@ int main(void)
         cmocka_unit_test(hello_hurries_the_redial),
         cmocka_unit_test(set_peers_drops_and_moves),
         cmocka_unit_test(stopped_peer),
+        cmocka_unit_test(stalled_streams_are_given_up),
         cmocka_unit_test(with_secret),
         cmocka_unit_test(wrong_secrets),
         cmocka_unit_test(peer_hello_is_refused),
