@@ -236,7 +236,7 @@ enum watch_verdict watch_batch(struct watch *w, uint64_t revision);
 enum watch_verdict watch_synced(struct watch *w, uint64_t revision);
 /* COMPACTED: the state again. */
 void watch_reset(struct watch *w);
-/* The stream was too slow: on from `revision`, but never past what we haven't seen. */
-void watch_lagging(struct watch *w, uint64_t revision);
+/* The stream was too slow, and skips from here on: what it still says is dropped, until watch_start() asks for what comes next. */
+void watch_lagging(struct watch *w);
 
 #endif

@@ -58,12 +58,8 @@ void watch_reset(struct watch *w)
     w->stale = false;
 }
 
-void watch_lagging(struct watch *w, uint64_t revision)
+void watch_lagging(struct watch *w)
 {
     ASSERT(w != NULL);
-    if (w->synced && revision < w->next && revision > 0) {
-        /* It names what it skipped first; what we have of that is dropped as a duplicate. */
-        ASSERT(w->next > 0);
-    }
     w->stale = true;
 }

@@ -297,7 +297,7 @@ static void take_part(struct baton *b, struct watcher *w,
         }
     }
     if (part->lagging) {
-        watch_lagging(&w->state, part->revision);
+        watch_lagging(&w->state);
         stop_stream(b, w);
         begin_again(w, now_ms, 0);
     }
