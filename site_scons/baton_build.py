@@ -92,23 +92,28 @@ def libbaton_rules(env):
     pic = pic_env(env)
     below = [pic.StaticLibrary(name + '_pic', env['PIC'][name])
              for name in PUBLIC_FOLDERS[1:] if env['PIC'].get(name)]
+    # Whoever declares a name shows it, though libbaton itself may not use it.
+    wanted = ['-u %s' % name for name in PUBLIC_NAMES if '*' not in name]
     names = pic.Textfile('libbaton.map', [
         '{ global: %s; local: *; };' % '; '.join(PUBLIC_NAMES)])
     shared = pic.SharedLibrary(
         'libbaton.so.1', env['PIC']['client'], SHLIBPREFIX='', SHLIBSUFFIX='',
         LIBS=below + PUBLIC_LIBS,
         LINKFLAGS=pic['LINKFLAGS'] + [
+            '-Wl,' + ' '.join(wanted).replace(' ', ','),
             '-Wl,-soname,libbaton.so.1', '-Wl,--no-undefined',
             '-Wl,--version-script=' + names[0].abspath])
     Depends(shared, names)
     # One object whose other names are local, so that they can't clash with those of the program that links it.
     keep = ' '.join("--keep-global-symbol='%s'" % name
                     for name in PUBLIC_NAMES)
-    pic.Command('libbaton.a', env['PIC']['client'] + below, Action([
-        'ld -r -o ${TARGET.dir}/baton.o $SOURCES',
-        'objcopy --wildcard %s ${TARGET.dir}/baton.o' % keep,
-        'rm -f $TARGET',
-        'ar rcsD $TARGET ${TARGET.dir}/baton.o'], '  AR      $TARGET'))
+    pic.Command('libbaton.a', env['PIC']['client'] + below, Action(
+        ' && '.join([
+            'ld -r %s -o ${TARGET.dir}/baton.o $SOURCES' % ' '.join(wanted),
+            'objcopy --wildcard %s ${TARGET.dir}/baton.o' % keep,
+            'rm -f $TARGET',
+            'ar rcsD $TARGET ${TARGET.dir}/baton.o']),
+        '  AR      $TARGET'))
 
 
 def header_text(path, seen):

@@ -144,12 +144,16 @@ def once_each(said):
 
 
 def exports():
-    """What install shows to programs: one header that needs no other of ours, and libraries with our public names only."""
+    """What install shows to programs: one header that needs no other of ours, and libraries with all that it declares and no
+    other name."""
     wrong = []
     with open(os.path.join(STAGE, 'usr/include/baton.h'),
               encoding='utf-8') as file:
-        wrong += ['baton.h includes ' + name for name in re.findall(
-            r'#\s*include\s+"([^"]+)"', file.read())]
+        header = file.read()
+    wrong += ['baton.h includes ' + name for name in re.findall(
+        r'#\s*include\s+"([^"]+)"', header)]
+    code = re.sub(r'/\*.*?\*/', '', header, flags=re.DOTALL)
+    declared = set(re.findall(r'\b((?:baton|status)_\w+)\([^*]', code))
     for library, flags in (('libbaton.so.1', ['-D']), ('libbaton.a', ['-g'])):
         made = subprocess.run(
             ['nm', '--defined-only', '--format=posix'] + flags
@@ -159,8 +163,8 @@ def exports():
                  if len(line.split()) > 2]
         wrong += ['%s shows %s' % (library, name) for name in names
                   if not PUBLIC.fullmatch(name)]
-        if not any(name.startswith('baton_') for name in names):
-            wrong.append('%s shows no baton_ function' % library)
+        wrong += ['%s lacks %s' % (library, name)
+                  for name in sorted(declared - set(names))]
     return ''.join(line + '\n' for line in wrong)
 
 
