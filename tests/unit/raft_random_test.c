@@ -45,6 +45,7 @@ struct weather {
     uint32_t compact;
     uint32_t slow_disk; /* percent of store chances that are let pass */
     uint32_t transfer;
+    uint32_t pause; /* of 1,000 */
     uint32_t
         idle; /* percent of the steps in which nobody asks for anything: elections are won by more than the longest log */
     uint32_t
@@ -64,6 +65,7 @@ static struct weather weather_draw(void)
                         .slow_disk = chance(50) ? random_below(90) : 0,
                         .transfer = chance(40) ? 1 + random_below(20) : 0,
                         .idle = chance(50) ? 80 + random_below(20) : 0,
+                        .pause = chance(30) ? 1 + random_below(10) : 0,
                         .lag = chance(30) ? random_below(98) : 0};
     return w;
 }
@@ -73,10 +75,18 @@ static raft_id random_node(const struct cluster *c)
     return 1 + random_below(c->n);
 }
 
+/* How long each node stands still yet: its clock goes on, but it does nothing, and what's sent to it waits. */
+static uint64_t paused_ms[CLUSTER_NODES_MAX + 1];
+
 static void time_passes(struct cluster *c, uint64_t ms)
 {
     for (raft_id id = 1; id <= c->n; id++) {
-        cluster_tick(c, id, ms);
+        if (paused_ms[id] == 0) {
+            cluster_tick(c, id, ms);
+            continue;
+        }
+        cluster_node(c, id)->now_ms += ms;
+        paused_ms[id] -= ms < paused_ms[id] ? ms : paused_ms[id];
     }
 }
 
@@ -127,7 +137,7 @@ static void change_members(struct cluster *c, raft_id leader)
 static void ask_something(struct cluster *c, const struct weather *w)
 {
     const raft_id leader = chance(85) ? cluster_leader(c) : random_node(c);
-    if (leader == 0 || !cluster_node(c, leader)->up ||
+    if (leader == 0 || paused_ms[leader] > 0 || !cluster_node(c, leader)->up ||
         c->committed_n > CLUSTER_LOG_MAX - 500) {
         return;
     }
@@ -147,6 +157,13 @@ static void fault(struct cluster *c, const struct weather *w)
 {
     const raft_id id = random_node(c);
     struct cluster_node *node = cluster_node(c, id);
+    if (paused_ms[id] > 0) {
+        return;
+    }
+    if (random_below(1000) < w->pause) {
+        paused_ms[id] = 1 + random_below(400);
+        return;
+    }
     if (node->up && random_below(1000) < w->crash) {
         cluster_crash(c, id);
     } else if (!node->up && chance(w->restart)) {
@@ -172,6 +189,10 @@ static void network(struct cluster *c, const struct weather *w)
 {
     for (uint32_t n = random_below(6); n > 0 && c->pool_n > 0; n--) {
         const uint32_t i = chance(w->reorder) ? random_below(c->pool_n) : 0;
+        if (paused_ms[c->pool[i].m.to] > 0) {
+            /* It stays, and others may overtake it. */
+            continue;
+        }
         if (chance(w->loss)) {
             cluster_drop(c, i);
             continue;
@@ -187,6 +208,9 @@ static void disks(struct cluster *c, const struct weather *w)
 {
     for (raft_id id = 1; id <= c->n; id++) {
         const struct cluster_node *node = cluster_node(c, id);
+        if (paused_ms[id] > 0) {
+            continue;
+        }
         if (!chance(w->slow_disk) || node->queue_n > CLUSTER_BATCH_MAX / 2) {
             (void)cluster_store(c, id);
         }
@@ -231,6 +255,7 @@ static bool healed(const struct cluster *c, raft_index before)
 static uint32_t heal(struct cluster *c)
 {
     memset(c->cut, 0, sizeof(c->cut));
+    memset(paused_ms, 0, sizeof(paused_ms));
     for (raft_id id = 1; id <= c->n; id++) {
         if (!cluster_node(c, id)->up) {
             cluster_restart(c, id);
