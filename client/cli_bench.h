@@ -65,7 +65,7 @@ struct bench_conn {
     bool up;
     bool watching; /* synced */
     uint64_t lease;
-    struct window window;
+    struct client_window window;
     struct bench_slot *slots;
     uint32_t *free;
     uint32_t free_n;

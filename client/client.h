@@ -108,7 +108,7 @@ struct watcher {
     uint32_t endpoint;
     uint64_t not_before_ms;
     uint32_t failures;
-    struct watch state;
+    struct client_watch state;
     char namespace_name[NAME_BYTES_MAX + 1];
     char group[NAME_BYTES_MAX + 1];
 };
@@ -116,8 +116,8 @@ struct watcher {
 /* One session of our lease. */
 struct member {
     uint64_t id; /* 0: an empty place */
-    struct role device;
-    struct role group;
+    struct client_role device;
+    struct client_role group;
     uint32_t attachment;
     uint32_t state_seen; /* rows of which telling of the state named it last */
     char *path;          /* NS\0GROUP\0DEVICE\0TAB\0 */
@@ -172,8 +172,8 @@ struct baton {
     struct route route;
     struct client_link links[ROUTE_ENDPOINTS_MAX];
     struct calls calls;
-    struct window window;
-    struct lease lease;
+    struct client_window window;
+    struct client_lease lease;
     bool lease_wanted;       /* a call waits for one */
     bool lease_asked;        /* OpenLease is on its way */
     char last_why[192];      /* why a stream broke or didn't open, last */

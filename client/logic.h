@@ -109,17 +109,17 @@ uint64_t call_wake_ms(const struct call_state *c);
 #define WINDOW_MAX 8192 /* as WINDOW_REPLIES_MAX of the registry */
 
 /* Invariant: first <= next <= first + WINDOW_MAX; done[] has a bit for each of first .. next - 1. */
-struct window {
+struct client_window {
     uint64_t first; /* the oldest sequence without an outcome: replies below it may be forgotten */
     uint64_t next;
     uint64_t done[WINDOW_MAX / 64];
 };
 
-void window_init(struct window *w);
+void window_init(struct client_window *w);
 /* The next sequence, from 1; 0 if WINDOW_MAX are outstanding. */
-MUST_USE uint64_t window_take(struct window *w);
+MUST_USE uint64_t window_take(struct client_window *w);
 /* This one has its outcome, or nobody will ask for it any more. */
-void window_finish(struct window *w, uint64_t sequence);
+void window_finish(struct client_window *w, uint64_t sequence);
 
 /* --- lease (logic_lease.c) --------------------------------------------------------------------------------------------- */
 #define LEASE_SENT_MAX         16
@@ -135,7 +135,7 @@ struct lease_sent {
 /* Counted from when a renewal was *sent*: an acknowledgement proves only that the cluster heard it after that moment, and
  * counts the TTL from there at the earliest. With clocks that drift by up to rho, T * (1 - rho) / (1 + rho) on ours has passed
  * before T has on the cluster's. */
-struct lease {
+struct client_lease {
     enum lease_phase phase;
     uint64_t id;
     uint32_t ttl_ms;
@@ -148,25 +148,25 @@ struct lease {
     struct lease_sent sent[LEASE_SENT_MAX];
 };
 
-void lease_init(struct lease *l, uint32_t ttl_ms, uint32_t drift_permille);
+void lease_init(struct client_lease *l, uint32_t ttl_ms, uint32_t drift_permille);
 /* What of a TTL we may count on. */
 uint64_t lease_usable_ms(uint32_t ttl_ms, uint32_t drift_permille);
 /* OpenLease leaves (again): the first time counts, since that one may be the one that arrived. */
-void lease_opening(struct lease *l, uint64_t now_ms);
-void lease_opened(struct lease *l, uint64_t id, uint64_t now_ms);
-bool lease_renew_due(const struct lease *l, uint64_t now_ms);
+void lease_opening(struct client_lease *l, uint64_t now_ms);
+void lease_opened(struct client_lease *l, uint64_t id, uint64_t now_ms);
+bool lease_renew_due(const struct client_lease *l, uint64_t now_ms);
 /* A renewal leaves now; its number. Unless it's acknowledged, the next one follows soon. */
-MUST_USE uint64_t lease_renew_sent(struct lease *l, uint64_t now_ms);
+MUST_USE uint64_t lease_renew_sent(struct client_lease *l, uint64_t now_ms);
 /* Renewal `number` was acknowledged, in whatever order; `next_ms`: the server's wish. False: it isn't one of ours, or too old to
  * know when it was sent. */
-bool lease_renew_acked(struct lease *l, uint64_t number, uint32_t ttl_ms,
+bool lease_renew_acked(struct client_lease *l, uint64_t number, uint32_t ttl_ms,
                        uint32_t next_ms, uint64_t now_ms, uint32_t random);
 /* The cluster says that it's gone. */
-void lease_ended(struct lease *l);
+void lease_ended(struct client_lease *l);
 /* May sessions of this lease act as leaders now? */
-bool lease_leads(const struct lease *l, uint64_t now_ms);
+bool lease_leads(const struct client_lease *l, uint64_t now_ms);
 /* When the next renewal is due; UINT64_MAX without a lease. */
-uint64_t lease_wake_ms(const struct lease *l);
+uint64_t lease_wake_ms(const struct client_lease *l);
 
 /* --- role (logic_role.c) ----------------------------------------------------------------------------------------------- */
 enum role_kind { /* as Role in types.proto */
@@ -199,7 +199,7 @@ enum role_change {
 };
 
 /* Invariant: epoch != 0 exactly if role is LEADER; told implies LEADER. */
-struct role {
+struct client_role {
     enum role_kind role;
     uint64_t epoch;
     uint64_t last_epoch; /* highest ever granted: older news is refused */
@@ -210,15 +210,15 @@ struct role {
 
 /* News at `epoch` (GRANTED, LOST: the epoch that's granted or ended; OFFERED: the offer). `leads`: lease_leads() now; without it a
  * grant is kept, and told once the lease is proven again. */
-enum role_change role_news(struct role *r, enum role_news news, uint64_t epoch,
+enum role_change role_news(struct client_role *r, enum role_news news, uint64_t epoch,
                            bool leads);
 /* The lease was proven again, or its deadline passed: GRANTED, LOST or SAME. */
-enum role_change role_lease(struct role *r, bool leads);
+enum role_change role_lease(struct client_role *r, bool leads);
 
 /* --- watch (logic_watch.c) --------------------------------------------------------------------------------------------- */
 enum watch_verdict { WATCH_DELIVER, WATCH_DROP };
 
-struct watch {
+struct client_watch {
     uint64_t next; /* the first revision not delivered yet; 0: the state comes first */
     bool synced;
     bool started; /* something was delivered */
@@ -226,17 +226,17 @@ struct watch {
 };
 
 /* `from` 0: the state first. */
-void watch_init(struct watch *w, uint64_t from);
+void watch_init(struct client_watch *w, uint64_t from);
 /* (Re)opened on some stream: the revision to ask for. *out_reset: what was delivered so far must be forgotten, since the state
  * comes again. */
-uint64_t watch_start(struct watch *w, bool *out_reset);
+uint64_t watch_start(struct client_watch *w, bool *out_reset);
 /* A row of the state. */
-enum watch_verdict watch_row(struct watch *w);
-enum watch_verdict watch_batch(struct watch *w, uint64_t revision);
-enum watch_verdict watch_synced(struct watch *w, uint64_t revision);
+enum watch_verdict watch_row(struct client_watch *w);
+enum watch_verdict watch_batch(struct client_watch *w, uint64_t revision);
+enum watch_verdict watch_synced(struct client_watch *w, uint64_t revision);
 /* COMPACTED: the state again. */
-void watch_reset(struct watch *w);
+void watch_reset(struct client_watch *w);
 /* The stream was too slow, and skips from here on: what it still says is dropped, until watch_start() asks for what comes next. */
-void watch_lagging(struct watch *w);
+void watch_lagging(struct client_watch *w);
 
 #endif

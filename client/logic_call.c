@@ -111,7 +111,7 @@ uint64_t call_wake_ms(const struct call_state *c)
 
 /* --- window ------------------------------------------------------------------------------------------------------- */
 
-static uint64_t *window_word(struct window *w, uint64_t sequence)
+static uint64_t *window_word(struct client_window *w, uint64_t sequence)
 {
     return &w->done[sequence % WINDOW_MAX / 64];
 }
@@ -121,13 +121,13 @@ static uint64_t window_bit(uint64_t sequence)
     return 1ull << (sequence % 64);
 }
 
-void window_init(struct window *w)
+void window_init(struct client_window *w)
 {
     ASSERT(w != NULL);
-    *w = (struct window){.first = 1, .next = 1};
+    *w = (struct client_window){.first = 1, .next = 1};
 }
 
-uint64_t window_take(struct window *w)
+uint64_t window_take(struct client_window *w)
 {
     ASSERT(w->first <= w->next);
     ASSERT(w->next - w->first <= WINDOW_MAX);
@@ -138,7 +138,7 @@ uint64_t window_take(struct window *w)
     return w->next++;
 }
 
-void window_finish(struct window *w, uint64_t sequence)
+void window_finish(struct client_window *w, uint64_t sequence)
 {
     ASSERT(sequence < w->next);
     if (sequence < w->first) {

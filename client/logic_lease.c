@@ -1,10 +1,10 @@
 #include "client/logic.h"
 
-void lease_init(struct lease *l, uint32_t ttl_ms, uint32_t drift_permille)
+void lease_init(struct client_lease *l, uint32_t ttl_ms, uint32_t drift_permille)
 {
     ASSERT(l != NULL);
     ASSERT(drift_permille < 1000);
-    *l = (struct lease){
+    *l = (struct client_lease){
         .phase = LEASE_NONE,
         .ttl_ms = ttl_ms,
         .drift_permille = drift_permille,
@@ -18,7 +18,7 @@ uint64_t lease_usable_ms(uint32_t ttl_ms, uint32_t drift_permille)
     return (uint64_t)ttl_ms * (1000 - drift_permille) / (1000 + drift_permille);
 }
 
-void lease_opening(struct lease *l, uint64_t now_ms)
+void lease_opening(struct client_lease *l, uint64_t now_ms)
 {
     if (l->phase == LEASE_OPENING) {
         return;
@@ -28,7 +28,7 @@ void lease_opening(struct lease *l, uint64_t now_ms)
     l->opening_ms = now_ms;
 }
 
-void lease_opened(struct lease *l, uint64_t id, uint64_t now_ms)
+void lease_opened(struct client_lease *l, uint64_t id, uint64_t now_ms)
 {
     ASSERT(l->phase == LEASE_OPENING);
     ASSERT(id != 0);
@@ -46,12 +46,12 @@ void lease_opened(struct lease *l, uint64_t id, uint64_t now_ms)
     }
 }
 
-bool lease_renew_due(const struct lease *l, uint64_t now_ms)
+bool lease_renew_due(const struct client_lease *l, uint64_t now_ms)
 {
     return l->phase == LEASE_LIVE && now_ms >= l->next_ms;
 }
 
-uint64_t lease_renew_sent(struct lease *l, uint64_t now_ms)
+uint64_t lease_renew_sent(struct client_lease *l, uint64_t now_ms)
 {
     ASSERT(l->phase == LEASE_LIVE);
     l->number++;
@@ -63,7 +63,7 @@ uint64_t lease_renew_sent(struct lease *l, uint64_t now_ms)
     return l->number;
 }
 
-bool lease_renew_acked(struct lease *l, uint64_t number, uint32_t ttl_ms,
+bool lease_renew_acked(struct client_lease *l, uint64_t number, uint32_t ttl_ms,
                        uint32_t next_ms, uint64_t now_ms, uint32_t random)
 {
     const struct lease_sent *s = &l->sent[number % LEASE_SENT_MAX];
@@ -89,7 +89,7 @@ bool lease_renew_acked(struct lease *l, uint64_t number, uint32_t ttl_ms,
     return true;
 }
 
-void lease_ended(struct lease *l)
+void lease_ended(struct client_lease *l)
 {
     ASSERT(l != NULL);
     l->phase = LEASE_ENDED;
@@ -97,12 +97,12 @@ void lease_ended(struct lease *l)
     l->deadline_ms = 0;
 }
 
-bool lease_leads(const struct lease *l, uint64_t now_ms)
+bool lease_leads(const struct client_lease *l, uint64_t now_ms)
 {
     return l->phase == LEASE_LIVE && now_ms < l->deadline_ms;
 }
 
-uint64_t lease_wake_ms(const struct lease *l)
+uint64_t lease_wake_ms(const struct client_lease *l)
 {
     return l->phase == LEASE_LIVE ? l->next_ms : UINT64_MAX;
 }

@@ -1,13 +1,13 @@
 #include "client/logic.h"
 
-static void role_check(const struct role *r)
+static void role_check(const struct client_role *r)
 {
     ASSERT((r->epoch != 0) == (r->role == ROLE_IS_LEADER));
     ASSERT_IMPLIES(r->told, r->role == ROLE_IS_LEADER);
     ASSERT(r->epoch <= r->last_epoch);
 }
 
-static enum role_change lose(struct role *r, enum role_kind now)
+static enum role_change lose(struct client_role *r, enum role_kind now)
 {
     bool told = r->told;
     enum role_kind before = r->role;
@@ -21,7 +21,7 @@ static enum role_change lose(struct role *r, enum role_kind now)
     return before == now ? ROLE_SAME : ROLE_CHANGED;
 }
 
-static enum role_change grant(struct role *r, uint64_t epoch, bool leads)
+static enum role_change grant(struct client_role *r, uint64_t epoch, bool leads)
 {
     /* A node that lags, or a state that was made before an event we have seen, may still tell of an older reign. */
     if (epoch < r->last_epoch || (r->told && epoch == r->epoch)) {
@@ -36,7 +36,7 @@ static enum role_change grant(struct role *r, uint64_t epoch, bool leads)
     return leads ? ROLE_GRANTED : ROLE_SAME;
 }
 
-static enum role_change change(struct role *r, enum role_kind now)
+static enum role_change change(struct client_role *r, enum role_kind now)
 {
     if (r->role == ROLE_IS_LEADER || r->role == now) {
         return ROLE_SAME;
@@ -45,7 +45,7 @@ static enum role_change change(struct role *r, enum role_kind now)
     return ROLE_CHANGED;
 }
 
-enum role_change role_news(struct role *r, enum role_news news, uint64_t epoch,
+enum role_change role_news(struct client_role *r, enum role_news news, uint64_t epoch,
                            bool leads)
 {
     role_check(r);
@@ -91,7 +91,7 @@ enum role_change role_news(struct role *r, enum role_news news, uint64_t epoch,
     return result;
 }
 
-enum role_change role_lease(struct role *r, bool leads)
+enum role_change role_lease(struct client_role *r, bool leads)
 {
     role_check(r);
     if (r->role != ROLE_IS_LEADER || r->told == leads) {

@@ -1,12 +1,12 @@
 #include "client/logic.h"
 
-void watch_init(struct watch *w, uint64_t from)
+void watch_init(struct client_watch *w, uint64_t from)
 {
     ASSERT(w != NULL);
-    *w = (struct watch){.next = from, .synced = from != 0};
+    *w = (struct client_watch){.next = from, .synced = from != 0};
 }
 
-uint64_t watch_start(struct watch *w, bool *out_reset)
+uint64_t watch_start(struct client_watch *w, bool *out_reset)
 {
     ASSERT(out_reset != NULL);
     w->stale = false;
@@ -20,7 +20,7 @@ uint64_t watch_start(struct watch *w, bool *out_reset)
     return w->next;
 }
 
-enum watch_verdict watch_row(struct watch *w)
+enum watch_verdict watch_row(struct client_watch *w)
 {
     if (w->stale || w->synced) {
         return WATCH_DROP;
@@ -29,7 +29,7 @@ enum watch_verdict watch_row(struct watch *w)
     return WATCH_DELIVER;
 }
 
-enum watch_verdict watch_batch(struct watch *w, uint64_t revision)
+enum watch_verdict watch_batch(struct client_watch *w, uint64_t revision)
 {
     if (w->stale || revision < w->next) {
         return WATCH_DROP;
@@ -39,7 +39,7 @@ enum watch_verdict watch_batch(struct watch *w, uint64_t revision)
     return WATCH_DELIVER;
 }
 
-enum watch_verdict watch_synced(struct watch *w, uint64_t revision)
+enum watch_verdict watch_synced(struct client_watch *w, uint64_t revision)
 {
     if (w->stale || w->synced) {
         return WATCH_DROP;
@@ -50,7 +50,7 @@ enum watch_verdict watch_synced(struct watch *w, uint64_t revision)
     return WATCH_DELIVER;
 }
 
-void watch_reset(struct watch *w)
+void watch_reset(struct client_watch *w)
 {
     ASSERT(w != NULL);
     w->next = 0;
@@ -58,7 +58,7 @@ void watch_reset(struct watch *w)
     w->stale = false;
 }
 
-void watch_lagging(struct watch *w)
+void watch_lagging(struct client_watch *w)
 {
     ASSERT(w != NULL);
     w->stale = true;

@@ -155,7 +155,7 @@ static struct event_node *make_event(enum baton_event_type type,
                                      const struct news *news)
 {
     struct event_node *n = event_make(type);
-    const struct role *r = news->group ? &m->group : &m->device;
+    const struct client_role *r = news->group ? &m->group : &m->device;
     n->event.session = m->id;
     /* Lost to time alone, it's the leader's still as far as the cluster is concerned, and nobody's as far as we are. */
     bool lapsed = type == BATON_LOST && r->role == ROLE_IS_LEADER;
@@ -217,7 +217,7 @@ static void tell(struct baton *b, const struct member *m,
 
 static void apply(struct baton *b, struct member *m, struct news news)
 {
-    struct role *r = news.group ? &m->group : &m->device;
+    struct client_role *r = news.group ? &m->group : &m->device;
     uint64_t held = r->epoch;
     enum role_change change = role_news(r, news.what, news.epoch, b->leads);
     if (change == ROLE_LOST || change == ROLE_YIELD) {
@@ -266,7 +266,7 @@ static void row_scope(struct baton *b, struct member *m,
     uint64_t epoch = group ? row->group_epoch : row->device_epoch;
     bool leader = group ? row->group_leader : row->role == PB__ROLE__ROLE_LEADER;
     bool backup = group ? row->group_backup : row->role == PB__ROLE__ROLE_BACKUP;
-    struct role *r = group ? &m->group : &m->device;
+    struct client_role *r = group ? &m->group : &m->device;
     struct news news = {.group = group, .epoch = epoch};
     if (leader && epoch != 0) {
         news.what = ROLE_NEWS_GRANTED;
@@ -357,7 +357,7 @@ static void unseat_backups(struct baton *b, const Pb__Event *e)
     }
     for (uint32_t i = 0; i < ms->table_n; i++) {
         struct member *m = &ms->table[i];
-        const struct role *r = e->group_scope ? &m->group : &m->device;
+        const struct client_role *r = e->group_scope ? &m->group : &m->device;
         if (m->id == 0 || m->id == e->backup || r->role != ROLE_IS_BACKUP ||
             strcmp(path_part(m, 0), e->namespace_) != 0 ||
             strcmp(path_part(m, 1), e->group) != 0 ||

@@ -28,9 +28,9 @@ static void lease_usable(void **state)
     }
 }
 
-static struct lease opened(uint64_t sent_ms, uint64_t answered_ms)
+static struct client_lease opened(uint64_t sent_ms, uint64_t answered_ms)
 {
-    struct lease l;
+    struct client_lease l;
     lease_init(&l, 10000, 10);
     lease_opening(&l, sent_ms);
     lease_opened(&l, 77, answered_ms);
@@ -40,7 +40,7 @@ static struct lease opened(uint64_t sent_ms, uint64_t answered_ms)
 static void lease_deadline_counts_from_send(void **state)
 {
     (void)state;
-    struct lease l = opened(1000, 1900);
+    struct client_lease l = opened(1000, 1900);
     assert_int_equal(l.deadline_ms, 1000 + 9801);
     assert_true(lease_renew_due(&l, 1900));
     uint64_t n = lease_renew_sent(&l, 2000);
@@ -55,7 +55,7 @@ static void lease_deadline_counts_from_send(void **state)
 static void lease_opening_again_keeps_the_first_send(void **state)
 {
     (void)state;
-    struct lease l;
+    struct client_lease l;
     lease_init(&l, 10000, 10);
     lease_opening(&l, 1000);
     lease_opening(&l, 4000); /* the same nonce, sent again */
@@ -66,7 +66,7 @@ static void lease_opening_again_keeps_the_first_send(void **state)
 static void lease_acks_out_of_order(void **state)
 {
     (void)state;
-    struct lease l = opened(1000, 1000);
+    struct client_lease l = opened(1000, 1000);
     uint64_t first = lease_renew_sent(&l, 2000);
     uint64_t second = lease_renew_sent(&l, 3000);
     assert_true(lease_renew_acked(&l, second, 10000, 3000, 3100, 0));
@@ -80,7 +80,7 @@ static void lease_acks_out_of_order(void **state)
 static void lease_foreign_acks(void **state)
 {
     (void)state;
-    struct lease l = opened(1000, 1000);
+    struct client_lease l = opened(1000, 1000);
     uint64_t first = lease_renew_sent(&l, 2000);
     assert_false(lease_renew_acked(&l, 0, 10000, 0, 2100, 0));
     assert_false(lease_renew_acked(&l, first + 1, 10000, 0, 2100, 0));
@@ -95,7 +95,7 @@ static void lease_foreign_acks(void **state)
 static void lease_next_renewal(void **state)
 {
     (void)state;
-    struct lease l = opened(1000, 1000);
+    struct client_lease l = opened(1000, 1000);
     uint64_t n = lease_renew_sent(&l, 2000);
     /* Unanswered: again well before the server's usual gap. */
     assert_int_equal(lease_wake_ms(&l), 3000);
@@ -115,7 +115,7 @@ static void lease_next_renewal(void **state)
 static void lease_that_ended(void **state)
 {
     (void)state;
-    struct lease l = opened(1000, 1000);
+    struct client_lease l = opened(1000, 1000);
     uint64_t n = lease_renew_sent(&l, 2000);
     lease_ended(&l);
     assert_false(lease_leads(&l, 2001));
@@ -130,7 +130,7 @@ static void lease_that_ended(void **state)
 static void lease_late_but_alive(void **state)
 {
     (void)state;
-    struct lease l = opened(1000, 1000);
+    struct client_lease l = opened(1000, 1000);
     uint64_t n = lease_renew_sent(&l, 2000);
     assert_false(lease_leads(&l, 11000));
     assert_true(lease_renew_acked(&l, n, 10000, 3000, 11500, 0));
@@ -357,7 +357,7 @@ static void call_no_wait_past_the_deadline(void **state)
 static void window_moves(void **state)
 {
     (void)state;
-    struct window w;
+    struct client_window w;
     window_init(&w);
     assert_int_equal(window_take(&w), 1);
     assert_int_equal(window_take(&w), 2);
@@ -374,7 +374,7 @@ static void window_moves(void **state)
 static void window_is_bounded(void **state)
 {
     (void)state;
-    struct window w;
+    struct client_window w;
     window_init(&w);
     for (uint64_t i = 1; i <= WINDOW_MAX; i++) {
         assert_int_equal(window_take(&w), i);
@@ -402,7 +402,7 @@ struct role_step {
 
 static void run_roles(const struct role_step *steps, size_t n)
 {
-    struct role r = {.role = ROLE_IS_NONE};
+    struct client_role r = {.role = ROLE_IS_NONE};
     for (size_t i = 0; i < n; i++) {
         assert_int_equal(
             role_news(&r, steps[i].news, steps[i].epoch, steps[i].leads),
@@ -453,7 +453,7 @@ static void role_old_news(void **state)
 static void role_and_lease(void **state)
 {
     (void)state;
-    struct role r = {.role = ROLE_IS_CANDIDATE};
+    struct client_role r = {.role = ROLE_IS_CANDIDATE};
     /* Granted while the lease is late: not told, so not acted upon. */
     assert_int_equal(role_news(&r, ROLE_NEWS_GRANTED, 60, false), ROLE_SAME);
     assert_int_equal(role_lease(&r, false), ROLE_SAME);
@@ -474,7 +474,7 @@ static void role_and_lease(void **state)
 static void watch_from_state(void **state)
 {
     (void)state;
-    struct watch w;
+    struct client_watch w;
     bool reset = true;
     watch_init(&w, 0);
     assert_int_equal(watch_start(&w, &reset), 0);
@@ -495,7 +495,7 @@ static void watch_from_state(void **state)
 static void watch_resumes(void **state)
 {
     (void)state;
-    struct watch w;
+    struct client_watch w;
     bool reset = false;
     watch_init(&w, 50);
     assert_int_equal(watch_start(&w, &reset), 50);
@@ -510,7 +510,7 @@ static void watch_resumes(void **state)
 static void watch_half_a_state(void **state)
 {
     (void)state;
-    struct watch w;
+    struct client_watch w;
     bool reset = false;
     watch_init(&w, 0);
     assert_int_equal(watch_start(&w, &reset), 0);
@@ -526,7 +526,7 @@ static void watch_half_a_state(void **state)
 static void watch_compacted(void **state)
 {
     (void)state;
-    struct watch w;
+    struct client_watch w;
     bool reset = false;
     watch_init(&w, 50);
     assert_int_equal(watch_start(&w, &reset), 50);
@@ -540,7 +540,7 @@ static void watch_compacted(void **state)
 static void watch_that_lags(void **state)
 {
     (void)state;
-    struct watch w;
+    struct client_watch w;
     bool reset = false;
     watch_init(&w, 50);
     (void)watch_start(&w, &reset);

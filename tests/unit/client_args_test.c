@@ -1,0 +1,257 @@
+/* The command line's words: durations, numbers, scopes, capabilities, options; and the exit codes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "client/cli.h"
+#include "tests/unit/assert_stub.h"
+
+static void durations(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool ok;
+        uint32_t ms;
+    } rows[] = {
+        {"10s", true, 10000},
+        {"500ms", true, 500},
+        {"1m", true, 60000},
+        {"24h", true, 86400000},
+        {"0", true, 0},
+        {"0s", true, 0},
+        {"", false, 0},
+        {"10", false, 0},
+        {"s", false, 0},
+        {"-1s", false, 0},
+        {"+1s", false, 0},
+        {"1.5s", false, 0},
+        {"10 s", false, 0},
+        {"10sec", false, 0},
+        {"25h", false, 0},
+        {"99999999999999999999s", false, 0},
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        uint32_t ms = 7;
+        assert_int_equal(cli_duration(rows[i].text, &ms), rows[i].ok);
+        assert_int_equal(ms, rows[i].ok ? rows[i].ms : 7);
+    }
+}
+
+static void numbers(void **state)
+{
+    (void)state;
+    uint64_t n = 7;
+    assert_true(cli_number("18446744073709551615", UINT64_MAX, &n));
+    assert_true(n == UINT64_MAX);
+    assert_false(cli_number("18446744073709551616", UINT64_MAX, &n));
+    assert_false(cli_number("", 9, &n));
+    assert_false(cli_number("-1", 9, &n));
+    assert_false(cli_number("1x", 9, &n));
+    assert_false(cli_number(" 1", 9, &n));
+    assert_false(cli_number("10", 9, &n));
+    assert_true(cli_number("9", 9, &n));
+}
+
+static const struct verb a_verb = {"leader", "NS/G [D]", "", "", NULL};
+
+static void scopes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path;
+        const char *device;
+        int parts_min;
+        int rc;
+        const char *parts[3];
+    } rows[] = {
+        {"acme/alice", NULL, 2, CLI_DONE, {"acme", "alice", ""}},
+        {"acme/alice", "laptop", 2, CLI_DONE, {"acme", "alice", "laptop"}},
+        {"acme/alice/laptop", NULL, 2, CLI_DONE, {"acme", "alice", "laptop"}},
+        {"acme", NULL, 1, CLI_DONE, {"acme", "", ""}},
+        {NULL, NULL, 0, CLI_DONE, {"", "", ""}},
+        {"acme", NULL, 2, CLI_USAGE, {0}},
+        {"acme/alice/laptop", "phone", 2, CLI_USAGE, {0}},
+        {"acme/alice/lap/top", NULL, 2, CLI_USAGE, {0}},
+        {"acme//x", NULL, 2, CLI_USAGE, {0}},
+        {"/alice", NULL, 2, CLI_USAGE, {0}},
+        {"acme/", NULL, 2, CLI_USAGE, {0}},
+        {"acme/al\x01ice", NULL, 2, CLI_USAGE, {0}},
+        {"acme/\xff", NULL, 2, CLI_USAGE, {0}},
+        {"acme/alice", "", 2, CLI_USAGE, {0}},
+    };
+    struct cli c = {.verb = &a_verb};
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct cli_scope s;
+        assert_int_equal(cli_parse_scope(&c, rows[i].path, rows[i].device,
+                                         rows[i].parts_min, &s),
+                         rows[i].rc);
+        if (rows[i].rc == CLI_DONE) {
+            assert_string_equal(s.namespace_name, rows[i].parts[0]);
+            assert_string_equal(s.group, rows[i].parts[1]);
+            assert_string_equal(s.device, rows[i].parts[2]);
+        }
+    }
+    char longest[NAME_BYTES_MAX + 8] = "n/";
+    struct cli_scope s;
+    memset(longest + 2, 'g', NAME_BYTES_MAX);
+    assert_int_equal(cli_parse_scope(&c, longest, NULL, 2, &s), CLI_DONE);
+    longest[2 + NAME_BYTES_MAX] = 'g';
+    assert_int_equal(cli_parse_scope(&c, longest, NULL, 2, &s), CLI_USAGE);
+}
+
+static void capabilities(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool ok;
+        const char *names; /* in the refusal */
+    } rows[] = {
+        {"battery=80,charging=1", true, ""},
+        {"kind=laptop,network=wifi,visible=0", true, ""},
+        {"priority=-100,rtt_ms=600000,cores=1,memory_mb=16777216", true, ""},
+        {"battery=101", false, "battery must be from 0 to 100"},
+        {"battery=-1", false, "battery must be from 0 to 100"},
+        {"battery=", false, "battery"},
+        {"battery=8x", false, "battery"},
+        {"battery", false, "KEY=VALUE"},
+        {"", false, "KEY=VALUE"},
+        {"battery=1,", false, "KEY=VALUE"},
+        {"battery=1,battery=2", false, "twice"},
+        {"colour=3", false, "colour"},
+        {"kind=toaster", false, "toaster"},
+        {"network=5g", false, "5g"},
+        {"cores=0", false, "cores must be from 1 to 4096"},
+        {"priority=101", false, "-100 to 100"},
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct baton_capability caps[16];
+        size_t n = 0;
+        char error[256] = "";
+        assert_int_equal(
+            cli_capabilities(rows[i].text, caps, &n, error, sizeof error),
+            rows[i].ok);
+        if (!rows[i].ok) {
+            assert_non_null(strstr(error, rows[i].names));
+        }
+    }
+    struct baton_capability caps[16];
+    size_t n = 0;
+    char error[256];
+    assert_true(cli_capabilities("kind=server,network=none,battery=0", caps,
+                                 &n, error, sizeof error));
+    assert_int_equal(n, 3);
+    assert_int_equal(caps[0].value, PB__DEVICE_KIND__SERVER);
+    assert_int_equal(caps[1].value, PB__NETWORK__OFFLINE);
+    assert_int_equal(caps[2].key, PB__CAPABILITY_KEY__BATTERY);
+    assert_int_equal(caps[2].value, 0);
+}
+
+static void options(void **state)
+{
+    (void)state;
+    bool flag = false;
+    const char *text = NULL;
+    uint64_t number = 0;
+    uint32_t ms = 0;
+    const struct cli_option table[] = {
+        {"--flag", CLI_FLAG, &flag}, {"--text", CLI_TEXT, &text},
+        {"--number", CLI_U64, &number}, {"--ttl", CLI_MS, &ms},
+        {NULL, CLI_FLAG, NULL},
+    };
+    char *good[] = {(char *)"acme/a", (char *)"--flag",   (char *)"--text",
+                    (char *)"--odd",  (char *)"--number=5", (char *)"laptop",
+                    (char *)"--ttl",  (char *)"2s",       (char *)"--",
+                    (char *)"--rest"};
+    struct cli c = {
+        .verb = &a_verb, .argc = (int)countof(good), .argv = good};
+    const char *args[CLI_POSITIONAL_MAX];
+    int n = 0;
+    assert_int_equal(cli_parse(&c, table, args, &n), CLI_DONE);
+    assert_int_equal(n, 2);
+    assert_string_equal(args[1], "laptop");
+    assert_true(flag);
+    assert_string_equal(text, "--odd");
+    assert_int_equal(number, 5);
+    assert_int_equal(ms, 2000);
+    static const char *const bad[] = {"--nothing", "--text",   "--number=x",
+                                      "--ttl=5",   "--flag=1", "--fla"};
+    for (size_t i = 0; i < countof(bad); i++) {
+        char *one[] = {(char *)bad[i]};
+        c.argc = 1;
+        c.argv = one;
+        assert_int_equal(cli_parse(&c, table, args, &n), CLI_USAGE);
+    }
+}
+
+static void globals(void **state)
+{
+    (void)state;
+    char *argv[] = {(char *)"baton",       (char *)"leader",
+                    (char *)"--json",      (char *)"acme/a",
+                    (char *)"--timeout=2s", (char *)"--endpoints",
+                    (char *)"h:1",         (char *)"--",
+                    (char *)"--json"};
+    int argc = (int)countof(argv);
+    struct cli c = {.timeout_ms = 5000};
+    bool help = false;
+    bool version = false;
+    assert_int_equal(cli_parse_globals(&c, &argc, argv, &help, &version),
+                     CLI_DONE);
+    assert_true(c.json);
+    assert_int_equal(c.timeout_ms, 2000);
+    assert_string_equal(c.endpoints, "h:1");
+    assert_int_equal(argc, 5);
+    assert_string_equal(argv[2], "acme/a");
+    assert_string_equal(argv[4], "--json");
+    char *none[] = {(char *)"baton", (char *)"--timeout", (char *)"0"};
+    argc = 3;
+    assert_int_equal(cli_parse_globals(&c, &argc, none, &help, &version),
+                     CLI_USAGE);
+}
+
+static void exit_codes(void **state)
+{
+    (void)state;
+    static const struct {
+        enum baton_status status;
+        int code;
+    } rows[] = {
+        {BATON_OK, 0},          {BATON_NOT_LEADER, 3}, {BATON_NO_QUORUM, 3},
+        {BATON_UNKNOWN, 3},     {BATON_NOT_FOUND, 2},  {BATON_EXPIRED, 4},
+        {BATON_STALE_EPOCH, 4}, {BATON_CONFLICT, 4},   {BATON_NOT_ALLOWED, 4},
+        {BATON_INVALID, 4},     {BATON_LIMIT, 4},      {BATON_COMPACTED, 4},
+        {BATON_WINDOW, 4},      {BATON_BUSY, 3},       {BATON_UNSUPPORTED, 4},
+        {BATON_UNAVAILABLE, 3},
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        assert_int_equal(cli_exit_of(rows[i].status), rows[i].code);
+    }
+}
+
+static void every_verb_has_help(void **state)
+{
+    (void)state;
+    for (const struct verb *v = cli_verbs; v->name != NULL; v++) {
+        assert_ptr_equal(cli_find_verb(v->name), v);
+        assert_non_null(v->run);
+        assert_true(strlen(v->help) > 0);
+        /* An example that can be copied. */
+        assert_non_null(strstr(v->help, "baton "));
+    }
+    assert_null(cli_find_verb("nothing"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(durations),    cmocka_unit_test(numbers),
+        cmocka_unit_test(scopes),       cmocka_unit_test(capabilities),
+        cmocka_unit_test(options),      cmocka_unit_test(globals),
+        cmocka_unit_test(exit_codes),   cmocka_unit_test(every_verb_has_help),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
