@@ -150,6 +150,92 @@ static void test_loads_into_the_same(void **state)
     kit_fini(&b);
 }
 
+/* Applies what's due to both, and they stay the same. */
+static void due_to_both(struct kit *a, struct kit *b)
+{
+    /* What was due before is due now. */
+    b->time_ms = max_u64(a->time_ms, registry_due_ms(b->r));
+    a->time_ms = max_u64(a->time_ms, registry_due_ms(a->r));
+    assert_int_equal(a->time_ms, b->time_ms);
+    b->sequence = a->sequence;
+    /* The commands of one: which sessions they name isn't the same on both. */
+    static uint8_t memory[2][1 << 18];
+    static Pb__Command commands[DUE_MAX];
+    static uint8_t bytes[DUE_MAX][1024];
+    size_t sizes[DUE_MAX];
+    struct arena arena;
+    arena_init(&arena, memory[0], sizeof memory[0]);
+    uint32_t n = registry_due(b->r, b->time_ms, commands, DUE_MAX, &arena);
+    assert_true(n > 0);
+    for (uint32_t i = 0; i < n; i++) {
+        commands[i].proposer_term = a->term;
+        sizes[i] = codec_encode(&commands[i].base, bytes[i], sizeof bytes[i]);
+        assert_true(sizes[i] > 0);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        arena_init(&arena, memory[1], sizeof memory[1]);
+        Pb__Command *c =
+            codec_decode_command((struct bytes){bytes[i], sizes[i]}, &arena);
+        (void)kit_apply(a, c);
+        (void)kit_apply(b, c);
+        assert_true(kit_same_out(a->out, b->out));
+    }
+}
+
+/* A large lease on its way out, and a policy on its way in: what's left to do is loaded, too. */
+static void test_loads_what_is_half_done(void **state)
+{
+    (void)state;
+    for (int detach = 0; detach < 3; detach++) {
+        struct kit a;
+        struct kit b;
+        struct kit_rows rows = {.rows = NULL};
+        kit_init(&a);
+        uint64_t lease = kit_lease(&a, 1, "relay-1");
+        uint64_t other = kit_lease(&a, 2, "relay-2");
+        for (uint32_t i = 0; i < 4 * SWEEP_MAX; i++) {
+            char path[64];
+            (void)snprintf(path, sizeof path, "ns/g%u/d%u/t%u", i % 9, i % 4,
+                           i);
+            (void)kit_session(&a, i % 8 == 0 ? other : lease, path,
+                              (int)(i % 50));
+        }
+        Pb__Command c = PB__COMMAND__INIT;
+        Pb__SetPolicy set = PB__SET_POLICY__INIT;
+        Pb__Policy policy = PB__POLICY__INIT;
+        policy.margin = 30;
+        policy.min_tenure_ms = 1000;
+        set.namespace_ = "ns";
+        set.policy = &policy;
+        c.op_case = PB__COMMAND__OP_SET_POLICY;
+        c.set_policy = &set;
+        if (detach == 2) {
+            (void)kit_client(&a, other, &c);
+        } else {
+            (void)kit_close_lease(&a, lease, detach != 0);
+        }
+        assert_int_equal(a.out->events_n, 1);
+        assert_int_equal(kit_due(&a), 1);
+        kit_checkpoint(&a, &rows);
+        a.time_ms += 100;
+        (void)kit_apply(&a, NULL);
+        kit_checkpoint(&a, &rows);
+        kit_restore(&a, &rows, &b);
+        for (int i = 0; i < 200 && registry_due_ms(a.r) != UINT64_MAX; i++) {
+            due_to_both(&a, &b);
+        }
+        (void)walk(&a);
+        (void)walk(&b);
+        assert_true(registry_hash(a.r) == registry_hash(b.r));
+        struct registry_counts n;
+        registry_counts(b.r, &n);
+        assert_int_equal(n.leases, detach == 2 ? 2 : 1);
+        kit_rows_fini(&rows);
+        kit_fini(&a);
+        kit_fini(&b);
+    }
+}
+
 static void test_reset_wall_clock(void **state)
 {
     (void)state;
@@ -266,6 +352,7 @@ int main(void)
         cmocka_unit_test(test_only_what_changed),
         cmocka_unit_test(test_short_lives_leave_no_row),
         cmocka_unit_test(test_loads_into_the_same),
+        cmocka_unit_test(test_loads_what_is_half_done),
         cmocka_unit_test(test_reset_wall_clock),
         cmocka_unit_test(test_damaged_rows_are_refused),
         cmocka_unit_test(test_wants_a_checkpoint),
