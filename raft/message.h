@@ -14,7 +14,8 @@
  *   HEARTBEAT_REPLY round echoed; index = last stored entry of the receiver (detects loss; says nothing of matching)
  *   TIMEOUT_NOW     leadership transfer: campaign at once, with force; round: the leader's latest, so that a late one is void
  *   SNAPSHOT        the shell's chunks; to the core only a sign of life of the leader
- *   SNAPSHOT_REPLY  index = the checkpoint that was installed (success), or that the receiver gave up (not success)
+ *   SNAPSHOT_REPLY  index = the checkpoint that was installed, or lies behind the receiver's commit index (success: go on behind
+ *                   it; no ack), or that the receiver gave up (not success)
  */
 #ifndef RAFT_MESSAGE_H
 #define RAFT_MESSAGE_H

@@ -254,12 +254,8 @@ void raft_on_snapshot_reply(struct raft *r, const struct raft_in *in,
     raft_note(out, "%u: %u %s the snapshot of %llu", r->options.id, p->id,
               m->success ? "installed" : "gave up",
               (unsigned long long)m->index);
-    /* What a checkpoint holds is committed, so that it matches our log. */
-    const bool moved = m->success && progress_ack(p, m->index, in->now_ms);
-    progress_snapshot_end(p, 0);
-    if (moved) {
-        raft_commit_advance(r, in, out);
-    }
+    /* No ack: it may know the checkpoint's index as committed, and not have it on its disk yet. The append behind it asks. */
+    progress_snapshot_end(p, m->success ? m->index : 0);
 }
 
 /* NOLINTNEXTLINE(readability-function-size): the contract's six parameters */

@@ -9,7 +9,6 @@
 #include <cmocka.h>
 
 #include "tests/script/raft_cluster.h"
-#include "tests/unit/assert_stub.h"
 
 #define SEEDS_N 200
 #define STEPS_N 2500
@@ -18,6 +17,7 @@ static uint64_t rng;
 static uint64_t seed_first = 1;
 static uint32_t seeds_n = SEEDS_N;
 static uint32_t slowest_ms;
+static uint64_t seed_now;
 
 /* xorshift64*: the test's own, so that it doesn't lean on the core's. */
 static uint32_t random_below(uint32_t n)
@@ -276,7 +276,9 @@ static uint32_t heal(struct cluster *c)
             (void)cluster_propose(c, leader, 1);
         }
     }
-    assert_true(healed(c, before));
+    if (!healed(c, before)) {
+        fail_msg("not healed after a minute");
+    }
     return ms;
 }
 
@@ -330,8 +332,7 @@ static void seeds_hold(void **state)
     struct cluster *sum = calloc(1, sizeof(*sum));
     assert_non_null(sum);
     for (uint64_t seed = seed_first; seed < seed_first + seeds_n; seed++) {
-        (void)fprintf(stderr, seeds_n > 1 ? "" : "seed %llu\n",
-                      (unsigned long long)seed);
+        seed_now = seed;
         run(seed, sum);
     }
     (void)printf("committed %llu, reads %llu, turns with a lease %llu, "
@@ -352,6 +353,23 @@ static void seeds_hold(void **state)
     free(sum);
 }
 
+/* assert_stub.h's, and which seed it was. */
+void assert_failed(const char *condition, const char *file, int line,
+                   const char *function)
+{
+    (void)fprintf(stderr, "seed %llu: %s:%d: %s: ASSERT(%s)\n",
+                  (unsigned long long)seed_now, file, line, function,
+                  condition);
+    abort();
+}
+
+static int name_the_seed(void **state)
+{
+    (void)state;
+    (void)printf("last seed: %llu\n", (unsigned long long)seed_now);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1) {
@@ -361,6 +379,7 @@ int main(int argc, char **argv)
     if (argc > 2) {
         seeds_n = (uint32_t)strtoul(argv[2], NULL, 10);
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(seeds_hold)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(seeds_hold, name_the_seed)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
