@@ -156,8 +156,8 @@ static bool open_turn(struct node *n, char *error, size_t error_bytes)
     o.watches_max = (uint32_t)c->watches_max;
     o.watches_per_connection_max = (uint32_t)c->watches_per_connection_max;
     o.log = log_line;
-    n->turn = turn_open(&o, n->store, &n->boot, clock_ms(CLOCK_BOOTTIME), error,
-                        error_bytes);
+    struct turn_start start = {n->store, &n->boot, clock_ms(CLOCK_BOOTTIME)};
+    n->turn = turn_open(&o, &start, error, error_bytes);
     return n->turn != NULL;
 }
 
@@ -321,9 +321,9 @@ static void end(struct node *n, int code)
 int main(int argc, char **argv)
 {
     static struct node node;
+    struct config_source source = {argc, argv, environ};
     char error[ERROR_BYTES];
-    switch (
-        config_read(&node.config, argc, argv, environ, error, sizeof error)) {
+    switch (config_read(&node.config, &source, error, sizeof error)) {
     case CONFIG_DONE:
         return 0;
     case CONFIG_WRONG:

@@ -482,10 +482,12 @@ static bool asked(int argc, char **argv, const char *flag)
     return false;
 }
 
-enum config_result config_read(struct config *out, int argc, char **argv,
-                               char **environment, char *error,
+enum config_result config_read(struct config *out,
+                               const struct config_source *source, char *error,
                                size_t error_bytes)
 {
+    int argc = source->argc;
+    char **argv = source->argv;
     struct reading r = {.out = out, .error = error, .error_bytes = error_bytes};
     memset(out, 0, sizeof *out);
     if (asked(argc, argv, "--help")) {
@@ -506,9 +508,9 @@ enum config_result config_read(struct config *out, int argc, char **argv,
             return CONFIG_WRONG;
         }
     }
-    const char *path = config_path(argc, argv, environment);
+    const char *path = config_path(argc, argv, source->environment);
     if ((path != NULL && !read_file(&r, path)) ||
-        !read_environment(&r, environment)) {
+        !read_environment(&r, source->environment)) {
         return CONFIG_WRONG;
     }
     for (int i = 1; i < argc; i++) {

@@ -59,9 +59,13 @@ enum config_result {
     CONFIG_WRONG, /* error has a sentence */
 };
 
-/* `environment` as environ. */
-enum config_result config_read(struct config *out, int argc, char **argv,
-                               char **environment, char *error,
+struct config_source {
+    int argc;
+    char **argv;
+    char **environment; /* as environ */
+};
+enum config_result config_read(struct config *out,
+                               const struct config_source *source, char *error,
                                size_t error_bytes);
 /* The member that's us. */
 const struct turn_member *config_self(const struct config *c);

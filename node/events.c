@@ -78,8 +78,7 @@ static bool event_to_message(const struct event *e, struct arena *a,
 }
 
 Pb__EventBatch *events_to_batch(const struct event *events, uint32_t n,
-                                uint64_t revision, uint64_t time_ms,
-                                uint64_t wall_ms, struct arena *a)
+                                struct event_stamp stamp, struct arena *a)
 {
     ASSERT(n > 0);
     Pb__EventBatch *batch = arena_alloc(a, sizeof *batch);
@@ -92,13 +91,13 @@ Pb__EventBatch *events_to_batch(const struct event *events, uint32_t n,
         if (!event_to_message(&events[i], a, &all[i])) {
             return NULL;
         }
-        all[i].revision = revision;
-        all[i].time_ms = time_ms;
-        all[i].wall_ms = wall_ms;
+        all[i].revision = stamp.revision;
+        all[i].time_ms = stamp.time_ms;
+        all[i].wall_ms = stamp.wall_ms;
         list[i] = &all[i];
     }
     pb__event_batch__init(batch);
-    batch->revision = revision;
+    batch->revision = stamp.revision;
     batch->n_events = n;
     batch->events = list;
     return batch;

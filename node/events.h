@@ -6,9 +6,15 @@
 #include "proto/arena.h"
 #include "session/event.h"
 
-/* All events of one entry, as one message whose arrays and strings live in `a`; NULL if it's full. wall_ms: 0 if unknown. */
+/* What all events of one entry have in common. */
+struct event_stamp {
+    uint64_t revision;
+    uint64_t time_ms; /* cluster time */
+    uint64_t wall_ms; /* 0: unknown */
+};
+
+/* All events of one entry, as one message whose arrays and strings live in `a`; NULL if it's full. */
 Pb__EventBatch *events_to_batch(const struct event *events, uint32_t n,
-                                uint64_t revision, uint64_t time_ms,
-                                uint64_t wall_ms, struct arena *a);
+                                struct event_stamp stamp, struct arena *a);
 
 #endif

@@ -183,7 +183,8 @@ static void bootstrap(struct turn *t, struct raft_boot *boot)
     for (uint32_t i = 0; i < t->options.members_n; i++) {
         config.voters.ids[config.voters.n++] = t->options.members[i].id;
     }
-    size_t n = wire_config(&config, NULL, 0, 0, data, sizeof data, &t->answer);
+    size_t n = wire_config(&config, (struct wire_members){NULL, 0, 0}, data,
+                           sizeof data, &t->answer);
     ASSERT(n > 0);
     struct store_entry entry = {.index = 1,
                                 .term = 1,
@@ -363,9 +364,9 @@ static int by_member_id(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-struct turn *turn_open(const struct turn_options *options, struct store *store,
-                       const struct store_boot *boot, uint64_t now_ms,
-                       char *error, size_t error_bytes)
+struct turn *turn_open(const struct turn_options *options,
+                       const struct turn_start *start, char *error,
+                       size_t error_bytes)
 {
     ASSERT((options->pending_max & (options->pending_max - 1)) == 0);
     ASSERT((options->reads_max & (options->reads_max - 1)) == 0);
@@ -380,16 +381,16 @@ struct turn *turn_open(const struct turn_options *options, struct store *store,
     memcpy(t->members, t->options.members,
            t->options.members_n * sizeof t->members[0]);
     t->members_n = t->options.members_n;
-    t->store = store;
-    t->now_ms = now_ms;
-    t->last_turn_ms = now_ms;
-    t->started_ms = now_ms;
+    t->store = start->store;
+    t->now_ms = start->now_ms;
+    t->last_turn_ms = start->now_ms;
+    t->started_ms = start->now_ms;
     if (!take_memory(t)) {
         (void)snprintf(error, error_bytes, "out of memory");
         turn_close(t);
         return NULL;
     }
-    if (!boot_all(t, boot)) {
+    if (!boot_all(t, start->boot)) {
         (void)snprintf(error, error_bytes, "%s", t->fatal);
         turn_close(t);
         return NULL;

@@ -69,9 +69,15 @@ void turn_options_default(struct turn_options *out);
 
 /* Takes over what the store found: loads rows, log positions, the log's tail. NULL and a sentence if the data can't be used. The store and
  * the transport stay the caller's. `transport` may be set later (turn_set_transport) but before the first turn. */
-struct turn *turn_open(const struct turn_options *options, struct store *store,
-                       const struct store_boot *boot, uint64_t now_ms,
-                       char *error, size_t error_bytes);
+struct turn_start {
+    struct store *store;
+    const struct store_boot
+        *boot; /* as store_open() gave it; borrowed for the call */
+    uint64_t now_ms;
+};
+struct turn *turn_open(const struct turn_options *options,
+                       const struct turn_start *start, char *error,
+                       size_t error_bytes);
 void turn_set_transport(struct turn *t, struct transport *transport,
                         uint64_t now_ms);
 void turn_close(struct turn *t);

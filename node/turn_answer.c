@@ -137,8 +137,9 @@ bool answer_send(struct turn *t, uint64_t conn, const Pb__ClientMessage *m)
     size_t n = codec_encode(&m->base, t->frame, FRAME_SCRATCH_BYTES);
     ASSERT(n > 0);
     if (n > FRAME_CLIENT_BYTES_MAX) {
-        answer_refuse(t, conn, m->id, BATON_LIMIT, REASON_QUEUE_BYTES,
-                      FRAME_CLIENT_BYTES_MAX);
+        answer_refuse(t, conn, m->id,
+                      (struct refusal){BATON_LIMIT, REASON_QUEUE_BYTES,
+                                       FRAME_CLIENT_BYTES_MAX});
         return false;
     }
     if (transport_send(t->transport, conn, (struct bytes){t->frame, n})) {
@@ -150,16 +151,17 @@ bool answer_send(struct turn *t, uint64_t conn, const Pb__ClientMessage *m)
 }
 
 void answer_refuse(struct turn *t, uint64_t conn, uint64_t id,
-                   enum baton_status status, uint32_t reason, int64_t detail)
+                   struct refusal refusal)
 {
     char text[400];
     Pb__ClientMessage m;
     answer_init(t, &m, id);
-    m.status = (Pb__Status)status;
-    m.reason = reason;
-    (void)status_text(status, reason, detail, text, sizeof text);
+    m.status = (Pb__Status)refusal.status;
+    m.reason = refusal.reason;
+    (void)status_text(refusal.status, refusal.reason, refusal.detail, text,
+                      sizeof text);
     m.message = text;
-    if (status == BATON_BUSY) {
+    if (refusal.status == BATON_BUSY) {
         m.retry_ms = 20;
     }
     (void)answer_send(t, conn, &m);

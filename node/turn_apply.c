@@ -102,9 +102,10 @@ static void publish(struct turn *t, uint64_t time_ms)
     }
     ASSERT(t->result.events_n <= EVENTS_MAX);
     count_events(t);
+    struct event_stamp stamp = {t->applied, time_ms,
+                                registry_wall_ms(t->registry)};
     Pb__EventBatch *batch =
-        events_to_batch(t->result.events, t->result.events_n, t->applied,
-                        time_ms, registry_wall_ms(t->registry), &t->apply);
+        events_to_batch(t->result.events, t->result.events_n, stamp, &t->apply);
     ASSERT(batch != NULL); /* ARENA_APPLY_BYTES is made for EVENTS_MAX */
     size_t n = codec_encode(&batch->base, t->frame, FRAME_SCRATCH_BYTES);
     ASSERT(n > 0);
@@ -152,9 +153,9 @@ static bool put_checkpoint_config(struct turn *t, struct store_checkpoint *c)
         return false;
     }
     arena_reset(&t->answer);
-    size_t n = wire_config(config, t->members, t->members_n, config->index,
-                           t->checkpoint_config, sizeof t->checkpoint_config,
-                           &t->answer);
+    size_t n = wire_config(
+        config, (struct wire_members){t->members, t->members_n, config->index},
+        t->checkpoint_config, sizeof t->checkpoint_config, &t->answer);
     ASSERT(n > 0);
     c->config = (struct bytes){t->checkpoint_config, n};
     c->config_index = config->index;

@@ -33,7 +33,8 @@ static void pending_put(struct turn *t, const struct pending *p)
     struct pending *at = pending_at(t, p->index);
     /* The slot's last owner was truncated away, and its client still waits: what became of it isn't known. */
     if (at->index != 0) {
-        answer_refuse(t, at->conn, at->id, BATON_UNKNOWN, REASON_NONE, 0);
+        answer_refuse(t, at->conn, at->id,
+                      (struct refusal){BATON_UNKNOWN, REASON_NONE, 0});
         t->counters.unknown++;
         t->pending_n--;
     }
@@ -53,8 +54,9 @@ static void pending_answer(struct turn *t, const struct pending *p,
     struct lease_view lease;
     if (registry_lease(t->registry, p->lease, &lease) != BATON_OK ||
         lease.ended) {
-        answer_refuse(t, p->conn, p->id, BATON_EXPIRED, REASON_LEASE_ENDED,
-                      (int64_t)p->lease);
+        answer_refuse(t, p->conn, p->id,
+                      (struct refusal){BATON_EXPIRED, REASON_LEASE_ENDED,
+                                       (int64_t)p->lease});
         return;
     }
     answer_renew(t, p->conn, p->id, p->renew, lease.ttl_ms);
@@ -88,7 +90,8 @@ void turn_pending_tick(struct turn *t)
     for (raft_index i = t->applied + 1; i <= t->pending_high; i++) {
         struct pending *p = pending_at(t, i);
         if (p->index == i && p->deadline_ms <= t->now_ms) {
-            answer_refuse(t, p->conn, p->id, BATON_UNKNOWN, REASON_NONE, 0);
+            answer_refuse(t, p->conn, p->id,
+                          (struct refusal){BATON_UNKNOWN, REASON_NONE, 0});
             t->counters.unknown++;
             p->index = 0;
             t->pending_n--;
@@ -149,8 +152,9 @@ static void propose_for_client(struct turn *t, uint64_t conn,
     } else if (status == BATON_NOT_LEADER) {
         answer_not_leader(t, conn, request->id);
     } else {
-        answer_refuse(t, conn, request->id, BATON_BUSY, REASON_PENDING_NODE,
-                      (int64_t)t->options.pending_max);
+        answer_refuse(t, conn, request->id,
+                      (struct refusal){BATON_BUSY, REASON_PENDING_NODE,
+                                       (int64_t)t->options.pending_max});
     }
 }
 
@@ -177,7 +181,8 @@ static void request_command(struct turn *t, uint64_t conn,
     }
     if (status != BATON_OK) {
         t->counters.commands_refused++;
-        answer_refuse(t, conn, request->id, status, reason, detail);
+        answer_refuse(t, conn, request->id,
+                      (struct refusal){status, reason, detail});
         return;
     }
     /* A report that changes nothing once it's rounded costs no entry. */
@@ -219,8 +224,9 @@ static void renew_by_log(struct turn *t, uint64_t conn,
         turn_propose_command(t, &command, &p.index) == BATON_OK) {
         pending_put(t, &p);
     } else {
-        answer_refuse(t, conn, request->id, BATON_BUSY, REASON_PENDING_NODE,
-                      (int64_t)t->options.pending_max);
+        answer_refuse(t, conn, request->id,
+                      (struct refusal){BATON_BUSY, REASON_PENDING_NODE,
+                                       (int64_t)t->options.pending_max});
     }
 }
 
@@ -237,13 +243,16 @@ static void request_renew(struct turn *t, uint64_t conn,
     if (status != BATON_OK || lease.ended) {
         t->counters.renewals_refused++;
         answer_refuse(t, conn, request->id,
-                      status == BATON_OK ? BATON_EXPIRED : BATON_NOT_FOUND,
-                      status == BATON_OK ? REASON_LEASE_ENDED : REASON_NO_LEASE,
-                      (int64_t)request->renew->lease);
+                      (struct refusal){status == BATON_OK ? BATON_EXPIRED
+                                                          : BATON_NOT_FOUND,
+                                       status == BATON_OK ? REASON_LEASE_ENDED
+                                                          : REASON_NO_LEASE,
+                                       (int64_t)request->renew->lease});
         return;
     }
     if (deadlines_expiring(t->deadlines, lease.slot)) {
-        answer_refuse(t, conn, request->id, BATON_BUSY, REASON_NONE, 0);
+        answer_refuse(t, conn, request->id,
+                      (struct refusal){BATON_BUSY, REASON_NONE, 0});
         return;
     }
     if (deadlines_must_log(t->deadlines, lease.slot, turn_cluster_ms(t))) {
@@ -331,9 +340,11 @@ static void request_read(struct turn *t, uint64_t conn,
     Pb__Path scratch;
     const Pb__Path *path = read_of(request, &read, &scratch);
     if (read.kind == 0) {
-        answer_refuse(t, conn, request->id, BATON_UNSUPPORTED, REASON_OP, 0);
+        answer_refuse(t, conn, request->id,
+                      (struct refusal){BATON_UNSUPPORTED, REASON_OP, 0});
     } else if (path == NULL) {
-        answer_refuse(t, conn, request->id, BATON_INVALID, REASON_NAMESPACE, 0);
+        answer_refuse(t, conn, request->id,
+                      (struct refusal){BATON_INVALID, REASON_NAMESPACE, 0});
     } else {
         turn_read_request(t, &read, path);
     }
@@ -343,12 +354,13 @@ static void request_watch(struct turn *t, uint64_t conn,
                           const Pb__ClientRequest *request)
 {
     struct watch_env env = turn_watch_env(t);
-    uint32_t reason = REASON_NONE;
-    int64_t detail = 0;
-    enum baton_status status = watches_open(t->watches, &env, conn, request->id,
-                                            request->watch, &reason, &detail);
+    struct watch_asker asker = {conn, request->id};
+    struct watch_refusal why = {REASON_NONE, 0};
+    enum baton_status status =
+        watches_open(t->watches, &env, asker, request->watch, &why);
     if (status != BATON_OK) {
-        answer_refuse(t, conn, request->id, status, reason, detail);
+        answer_refuse(t, conn, request->id,
+                      (struct refusal){status, why.reason, why.detail});
     }
 }
 
@@ -413,14 +425,17 @@ void turn_client_frame(struct turn *t, uint64_t conn, struct bytes body)
     }
     if (request->version != PROTOCOL_VERSION) {
         t->counters.requests_bad++;
-        answer_refuse(t, conn, request->id, BATON_UNSUPPORTED, REASON_NONE,
-                      (int64_t)request->version);
+        answer_refuse(t, conn, request->id,
+                      (struct refusal){BATON_UNSUPPORTED, REASON_NONE,
+                                       (int64_t)request->version});
     } else if (request->correlation_id.len != CORRELATION_BYTES) {
         t->counters.requests_bad++;
-        answer_refuse(t, conn, request->id, BATON_INVALID, REASON_CORRELATION,
-                      (int64_t)request->correlation_id.len);
+        answer_refuse(t, conn, request->id,
+                      (struct refusal){BATON_INVALID, REASON_CORRELATION,
+                                       (int64_t)request->correlation_id.len});
     } else if (t->quarantined || t->stopping) {
-        answer_refuse(t, conn, request->id, BATON_UNAVAILABLE, REASON_NONE, 0);
+        answer_refuse(t, conn, request->id,
+                      (struct refusal){BATON_UNAVAILABLE, REASON_NONE, 0});
     } else {
         dispatch(t, conn, request);
     }

@@ -29,10 +29,12 @@ void turn_request_transfer(struct turn *t, uint64_t conn,
         m.change = &r;
         (void)answer_send(t, conn, &m);
     } else {
-        answer_refuse(t, conn, request->id, status,
-                      status == BATON_NOT_FOUND ? REASON_UNKNOWN_NODE
-                                                : REASON_NONE,
-                      (int64_t)to);
+        answer_refuse(t, conn, request->id,
+                      (struct refusal){status,
+                                       status == BATON_NOT_FOUND
+                                           ? REASON_UNKNOWN_NODE
+                                           : REASON_NONE,
+                                       (int64_t)to});
     }
     t->incoming = NULL;
     turn_act(t);
@@ -150,13 +152,15 @@ void turn_request_members(struct turn *t, uint64_t conn,
         return;
     }
     if (t->member_conn != 0) {
-        answer_refuse(t, conn, request->id, BATON_CONFLICT,
-                      REASON_CONFIG_RUNNING, (int64_t)now->index);
+        answer_refuse(t, conn, request->id,
+                      (struct refusal){BATON_CONFLICT, REASON_CONFIG_RUNNING,
+                                       (int64_t)now->index});
         return;
     }
     if (!target(t, change, &voters, &learners, &wrong)) {
-        answer_refuse(t, conn, request->id, BATON_INVALID, REASON_UNKNOWN_NODE,
-                      (int64_t)wrong);
+        answer_refuse(t, conn, request->id,
+                      (struct refusal){BATON_INVALID, REASON_UNKNOWN_NODE,
+                                       (int64_t)wrong});
         return;
     }
     struct raft_config config;
@@ -167,10 +171,12 @@ void turn_request_members(struct turn *t, uint64_t conn,
         &voters, &learners, &t->out, &config, &index);
     if (status != BATON_OK) {
         turn_act(t);
-        answer_refuse(t, conn, request->id, status,
-                      status == BATON_CONFLICT ? REASON_CONFIG_INDEX
-                                               : REASON_NONE,
-                      (int64_t)now->index);
+        answer_refuse(t, conn, request->id,
+                      (struct refusal){status,
+                                       status == BATON_CONFLICT
+                                           ? REASON_CONFIG_INDEX
+                                           : REASON_NONE,
+                                       (int64_t)now->index});
         return;
     }
     t->member_conn = conn;
@@ -198,8 +204,8 @@ void turn_members_tick(struct turn *t)
         return;
     }
     if (raft_role_now(t->raft) != RAFT_LEADER) {
-        answer_refuse(t, t->member_conn, t->member_id, BATON_UNKNOWN,
-                      REASON_NONE, 0);
+        answer_refuse(t, t->member_conn, t->member_id,
+                      (struct refusal){BATON_UNKNOWN, REASON_NONE, 0});
         t->member_conn = 0;
     } else if (t->applied >= t->member_index &&
                raft_config_now(t->raft)->voters_old.n == 0) {

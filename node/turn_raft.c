@@ -290,9 +290,11 @@ void turn_put_config(struct turn *t, const struct raft_config *config,
 {
     uint8_t data[8192];
     arena_reset(&t->answer);
-    size_t n = wire_config(config, t->members, t->members_n,
-                           raft_config_now(t->raft)->index, data, sizeof data,
-                           &t->answer);
+    size_t n =
+        wire_config(config,
+                    (struct wire_members){t->members, t->members_n,
+                                          raft_config_now(t->raft)->index},
+                    data, sizeof data, &t->answer);
     ASSERT(n > 0);
     append_own(t, index, RAFT_CONFIG, (struct bytes){data, n});
     t->incoming = NULL;

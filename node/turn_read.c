@@ -58,7 +58,8 @@ static void refuse(struct turn *t, const struct read *read,
     } else if (status == BATON_NOT_LEADER) {
         answer_not_leader(t, read->conn, read->id);
     } else {
-        answer_refuse(t, read->conn, read->id, status, reason, detail);
+        answer_refuse(t, read->conn, read->id,
+                      (struct refusal){status, reason, detail});
     }
 }
 
@@ -135,7 +136,8 @@ void turn_reads_tick(struct turn *t)
         struct history_read *h = &t->history_reads[i];
         if (h->used && h->deadline_ms <= t->now_ms) {
             h->used = false;
-            answer_refuse(t, h->conn, h->id, BATON_UNAVAILABLE, REASON_NONE, 0);
+            answer_refuse(t, h->conn, h->id,
+                          (struct refusal){BATON_UNAVAILABLE, REASON_NONE, 0});
         }
     }
 }
@@ -192,28 +194,32 @@ static enum baton_status build_leader(struct turn *t, const struct read *read,
     return status;
 }
 
-/* Appends sessions of one group, from the skip-th on. Returns how many of the group were looked at; *out_full if the page is. */
+/* A page being filled. */
+struct page {
+    Pb__SessionsResult *out;
+    uint32_t limit;
+    bool full;
+};
+
+/* Appends sessions of one group, from the skip-th on. Returns how many of the group were looked at. */
 static uint32_t page_group(struct turn *t, uint32_t group, uint32_t skip,
-                           uint32_t limit, Pb__SessionsResult *out,
-                           bool *out_full)
+                           struct page *page)
 {
     struct session_view view;
     uint64_t cursor = 0;
     uint32_t looked = 0;
     while (registry_group_session(t->registry, group, &cursor, &view)) {
         if (looked >= skip) {
-            if (out->n_sessions == limit) {
-                *out_full = true;
-                return looked;
-            }
-            Pb__SessionInfo *info = arena_alloc(&t->answer, sizeof *info);
+            Pb__SessionInfo *info = page->out->n_sessions == page->limit
+                                        ? NULL
+                                        : arena_alloc(&t->answer, sizeof *info);
             if (info == NULL) {
-                *out_full = true;
+                page->full = true;
                 return looked;
             }
             answer_session(&view, registry_time_ms(t->registry), &t->answer,
                            info);
-            out->sessions[out->n_sessions++] = info;
+            page->out->sessions[page->out->n_sessions++] = info;
         }
         looked++;
     }
@@ -222,8 +228,7 @@ static uint32_t page_group(struct turn *t, uint32_t group, uint32_t skip,
 
 /* The next page: cursor is the group's slot above 32 bits, and how many of its sessions were told. */
 static void page_sessions(struct turn *t, const struct read *read,
-                          const struct building *b, uint32_t limit,
-                          Pb__SessionsResult *out)
+                          const struct building *b, struct page *page)
 {
     uint32_t end = registry_group_slots(t->registry);
     uint32_t group = (uint32_t)(read->cursor >> 32);
@@ -236,22 +241,21 @@ static void page_sessions(struct turn *t, const struct read *read,
                                     codec_text(b->path.group));
         end = group;
     }
-    bool full = group == 0 || (read->namespace_n > 0 && namespace_ == 0);
-    bool none = full;
-    for (; !full && group <= end; group++) {
+    if (group == 0 || (read->namespace_n > 0 && namespace_ == 0)) {
+        return;
+    }
+    for (; group <= end; group++) {
         uint32_t of = registry_group_namespace(t->registry, group);
-        uint32_t looked = 0;
-        if (of != 0 && (namespace_ == 0 || of == namespace_)) {
-            looked = page_group(t, group, skip, limit, out, &full);
+        if (of == 0 || (namespace_ != 0 && of != namespace_)) {
+            skip = 0;
+            continue;
         }
-        if (full) {
-            out->next = ((uint64_t)group << 32) | looked;
-            break;
+        uint32_t looked = page_group(t, group, skip, page);
+        if (page->full) {
+            page->out->next = ((uint64_t)group << 32) | looked;
+            return;
         }
         skip = 0;
-    }
-    if (none) {
-        out->next = 0;
     }
 }
 
@@ -268,7 +272,8 @@ static enum baton_status build_sessions(struct turn *t, const struct read *read,
     b->message.result_case = PB__CLIENT_MESSAGE__RESULT_SESSIONS;
     b->message.sessions = out;
     if (read->session == 0) {
-        page_sessions(t, read, b, limit, out);
+        struct page page = {.out = out, .limit = limit};
+        page_sessions(t, read, b, &page);
         return BATON_OK;
     }
     struct session_view view;
@@ -508,14 +513,16 @@ void turn_history_request(struct turn *t, uint64_t conn,
     struct bytes namespace_name = codec_text(get->namespace_);
     struct bytes group = codec_text(get->group);
     if (namespace_name.n > NAME_BYTES_MAX || group.n > NAME_BYTES_MAX) {
-        answer_refuse(t, conn, request->id, BATON_INVALID, REASON_NAMESPACE, 0);
+        answer_refuse(t, conn, request->id,
+                      (struct refusal){BATON_INVALID, REASON_NAMESPACE, 0});
         return;
     }
     memcpy(h.namespace_name, namespace_name.data, namespace_name.n);
     memcpy(h.group, group.data, group.n);
     if (h.from < t->horizon) {
-        answer_refuse(t, conn, request->id, BATON_COMPACTED, REASON_NONE,
-                      (int64_t)t->horizon);
+        answer_refuse(t, conn, request->id,
+                      (struct refusal){BATON_COMPACTED, REASON_NONE,
+                                       (int64_t)t->horizon});
         return;
     }
     arena_reset(&t->answer);
@@ -531,8 +538,9 @@ void turn_history_request(struct turn *t, uint64_t conn,
             return;
         }
     }
-    answer_refuse(t, conn, request->id, BATON_BUSY, REASON_READS_NODE,
-                  HISTORY_READS_MAX);
+    answer_refuse(
+        t, conn, request->id,
+        (struct refusal){BATON_BUSY, REASON_READS_NODE, HISTORY_READS_MAX});
 }
 
 void turn_history_read(struct turn *t, const struct store_event *event)
@@ -544,8 +552,9 @@ void turn_history_read(struct turn *t, const struct store_event *event)
     struct history_read h = t->history_reads[i];
     t->history_reads[i].used = false;
     if (event->gone) {
-        answer_refuse(t, h.conn, h.id, BATON_COMPACTED, REASON_NONE,
-                      (int64_t)t->horizon);
+        answer_refuse(t, h.conn, h.id,
+                      (struct refusal){BATON_COMPACTED, REASON_NONE,
+                                       (int64_t)t->horizon});
         return;
     }
     arena_reset(&t->answer);

@@ -138,6 +138,13 @@ enum read_tag {
 #define TAG_KIND(tag) ((enum read_tag)((tag) >> 56))
 #define TAG_ID(tag)   ((tag) & ((1ull << 56) - 1))
 
+/* Why a request isn't done: as status_text() takes it. */
+struct refusal {
+    enum baton_status status;
+    uint32_t reason;
+    int64_t detail;
+};
+
 struct counters {
     uint64_t requests;
     uint64_t requests_bad;
@@ -345,10 +352,13 @@ void turn_put_config(struct turn *t, const struct raft_config *config,
 void wire_from_message(const struct raft_message *m, Pb__PeerFrame *out);
 bool wire_to_message(const Pb__PeerFrame *frame, raft_id from, raft_id to,
                      struct raft_message *out);
-size_t wire_config(const struct raft_config *config,
-                   const struct turn_member *members, uint32_t members_n,
-                   raft_index previous, uint8_t *out, size_t out_bytes,
-                   struct arena *scratch);
+struct wire_members {
+    const struct turn_member *members; /* whose addresses go along */
+    uint32_t n;
+    raft_index previous; /* configuration that this one replaces */
+};
+size_t wire_config(const struct raft_config *config, struct wire_members with,
+                   uint8_t *out, size_t out_bytes, struct arena *scratch);
 bool wire_to_config(struct bytes data, raft_index index, struct arena *scratch,
                     struct raft_config *out, Pb__ConfigData **out_message);
 
@@ -413,7 +423,7 @@ void turn_read_path(const struct read *read, char *scratch, Pb__Path *out);
 void answer_init(struct turn *t, Pb__ClientMessage *m, uint64_t id);
 bool answer_send(struct turn *t, uint64_t conn, const Pb__ClientMessage *m);
 void answer_refuse(struct turn *t, uint64_t conn, uint64_t id,
-                   enum baton_status status, uint32_t reason, int64_t detail);
+                   struct refusal refusal);
 void answer_not_leader(struct turn *t, uint64_t conn, uint64_t id);
 void answer_reply(struct turn *t, uint64_t conn, uint64_t id,
                   const struct reply *reply);

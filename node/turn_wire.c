@@ -48,10 +48,8 @@ static uint32_t *ids_of(const struct raft_nodes *nodes)
     return (uint32_t *)(uintptr_t)nodes->ids; /* only read by encoding */
 }
 
-size_t wire_config(const struct raft_config *config,
-                   const struct turn_member *members, uint32_t members_n,
-                   raft_index previous, uint8_t *out, size_t out_bytes,
-                   struct arena *scratch)
+size_t wire_config(const struct raft_config *config, struct wire_members with,
+                   uint8_t *out, size_t out_bytes, struct arena *scratch)
 {
     Pb__ConfigData m = PB__CONFIG_DATA__INIT;
     m.voters = ids_of(&config->voters);
@@ -60,21 +58,21 @@ size_t wire_config(const struct raft_config *config,
     m.n_voters_old = config->voters_old.n;
     m.learners = ids_of(&config->learners);
     m.n_learners = config->learners.n;
-    m.previous = previous;
-    Pb__Member *all = arena_alloc(scratch, members_n * sizeof *all);
-    Pb__Member **list = arena_alloc(scratch, members_n * sizeof *list);
+    m.previous = with.previous;
+    Pb__Member *all = arena_alloc(scratch, with.n * sizeof *all);
+    Pb__Member **list = arena_alloc(scratch, with.n * sizeof *list);
     if (all == NULL || list == NULL) {
         return 0;
     }
-    for (uint32_t i = 0; i < members_n; i++) {
+    for (uint32_t i = 0; i < with.n; i++) {
         pb__member__init(&all[i]);
-        all[i].node = members[i].id;
-        all[i].peer = (char *)(uintptr_t)members[i].peer;
-        all[i].client = (char *)(uintptr_t)members[i].client;
-        all[i].http = (char *)(uintptr_t)members[i].http;
+        all[i].node = with.members[i].id;
+        all[i].peer = (char *)(uintptr_t)with.members[i].peer;
+        all[i].client = (char *)(uintptr_t)with.members[i].client;
+        all[i].http = (char *)(uintptr_t)with.members[i].http;
         list[i] = &all[i];
     }
-    m.n_members = members_n;
+    m.n_members = with.n;
     m.members = list;
     return codec_encode(&m.base, out, out_bytes);
 }

@@ -92,23 +92,23 @@ static enum baton_status check_filter(const Pb__Watch *watch,
     return BATON_OK;
 }
 
-static enum baton_status check_open(const struct watches *ws, uint64_t conn,
-                                    uint64_t id, uint32_t *out_reason,
-                                    int64_t *out_detail)
+static enum baton_status check_open(const struct watches *ws,
+                                    struct watch_asker asker,
+                                    struct watch_refusal *out)
 {
     uint32_t conn_n = 0;
-    if (find_watch(ws, conn, id, &conn_n) != 0) {
-        *out_reason = REASON_NONE;
+    if (find_watch(ws, asker.conn, asker.id, &conn_n) != 0) {
+        out->reason = REASON_NONE;
         return BATON_CONFLICT;
     }
     if (conn_n >= ws->per_connection_max) {
-        *out_reason = REASON_WATCHES_CONNECTION;
-        *out_detail = (int64_t)ws->per_connection_max;
+        out->reason = REASON_WATCHES_CONNECTION;
+        out->detail = (int64_t)ws->per_connection_max;
         return BATON_LIMIT;
     }
     if (ws->n >= ws->watches_max) {
-        *out_reason = REASON_WATCHES_NODE;
-        *out_detail = (int64_t)ws->watches_max;
+        out->reason = REASON_WATCHES_NODE;
+        out->detail = (int64_t)ws->watches_max;
         return BATON_LIMIT;
     }
     return BATON_OK;
@@ -151,21 +151,20 @@ static void set_filter(struct watch *w, const Pb__Watch *watch)
 }
 
 enum baton_status watches_open(struct watches *ws, const struct watch_env *env,
-                               uint64_t conn, uint64_t id,
-                               const Pb__Watch *watch, uint32_t *out_reason,
-                               int64_t *out_detail)
+                               struct watch_asker asker, const Pb__Watch *watch,
+                               struct watch_refusal *out)
 {
-    enum baton_status status = check_filter(watch, out_reason);
+    enum baton_status status = check_filter(watch, &out->reason);
     if (status == BATON_OK) {
-        status = check_open(ws, conn, id, out_reason, out_detail);
+        status = check_open(ws, asker, out);
     }
     if (status != BATON_OK) {
         return status;
     }
     uint32_t slot = take_slot(ws);
     struct watch *w = &ws->slots[slot];
-    w->conn = conn;
-    w->id = id;
+    w->conn = asker.conn;
+    w->id = asker.id;
     w->serial = ++ws->serials & 0xffffffu;
     set_filter(w, watch);
     w->next = ws->heads[w->chain];

@@ -39,11 +39,20 @@ struct watch_env {
 struct watches *watches_new(uint32_t watches_max, uint32_t per_connection_max);
 void watches_free(struct watches *ws);
 
+struct watch_asker {
+    uint64_t conn;
+    uint64_t id; /* of the request: names the watch on its connection */
+};
+struct watch_refusal {
+    uint32_t reason;
+    int64_t detail;
+};
 /* A client's Watch with its request id. Refuses with LIMIT, INVALID, CONFLICT (id in use). What it's told comes with watches_pump(). */
-MUST_USE enum baton_status
-watches_open(struct watches *ws, const struct watch_env *env, uint64_t conn,
-             uint64_t id, const Pb__Watch *watch, uint32_t *out_reason,
-             int64_t *out_detail);
+MUST_USE enum baton_status watches_open(struct watches *ws,
+                                        const struct watch_env *env,
+                                        struct watch_asker asker,
+                                        const Pb__Watch *watch,
+                                        struct watch_refusal *out);
 void watches_close(struct watches *ws, uint64_t conn, uint64_t id);
 void watches_close_conn(struct watches *ws, uint64_t conn);
 
