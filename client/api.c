@@ -11,7 +11,8 @@
 #include "client/client.h"
 
 #define DEFAULT_ENDPOINTS "127.0.0.1:7201,127.0.0.1:7202,127.0.0.1:7203"
-#define ARENA_BYTES       (64u << 20) /* of address space: touched as messages need it */
+#define ARENA_BYTES                                                            \
+    (64u << 20) /* of address space: touched as messages need it */
 
 uint64_t client_now_ms(void)
 {
@@ -207,7 +208,7 @@ static enum baton_status leave(struct baton *b, enum baton_leave how,
     answer_free(&answer);
     /* Gone already: that's what was wanted. */
     return status == BATON_EXPIRED || status == BATON_NOT_FOUND ? BATON_OK
-                                                                 : status;
+                                                                : status;
 }
 
 enum baton_status baton_close(struct baton *b, enum baton_leave how,

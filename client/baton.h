@@ -55,16 +55,22 @@ struct baton;
 struct baton_event;
 
 struct baton_options {
-    const char *endpoints; /* HOST:PORT,...; NULL: $BATON_ENDPOINTS, else 127.0.0.1:7201 to 7203 */
-    const char *label;     /* names this process in audits; NULL: none; at most 128 bytes */
-    uint32_t ttl_ms;       /* of the lease: 1,000 to 600,000; 0: 10,000 */
-    uint32_t timeout_ms;   /* of a call without one of its own; 0: 5,000 */
-    uint32_t drift_permille; /* how far clocks may drift apart; 0: 10 (1 %); at most 200 */
-    uint32_t warn_ms; /* BATON_ENDING comes so long before the right to lead ends; 0: a quarter of the TTL */
-    uint32_t stall_ms; /* if this thread hasn't called baton_poll() for so long, the lease isn't renewed: a hung program shouldn't
+    const char *
+        endpoints; /* HOST:PORT,...; NULL: $BATON_ENDPOINTS, else 127.0.0.1:7201 to 7203 */
+    const char *
+        label; /* names this process in audits; NULL: none; at most 128 bytes */
+    uint32_t ttl_ms;     /* of the lease: 1,000 to 600,000; 0: 10,000 */
+    uint32_t timeout_ms; /* of a call without one of its own; 0: 5,000 */
+    uint32_t
+        drift_permille; /* how far clocks may drift apart; 0: 10 (1 %); at most 200 */
+    uint32_t
+        warn_ms; /* BATON_ENDING comes so long before the right to lead ends; 0: a quarter of the TTL */
+    uint32_t
+        stall_ms; /* if this thread hasn't called baton_poll() for so long, the lease isn't renewed: a hung program shouldn't
                           lead. 0: off */
-    bool answer_offers; /* you answer offers, with baton_answer(); else they're accepted at once */
-    const char *tls_ca_file; /* both or neither: mutual TLS; PEM; */
+    bool
+        answer_offers; /* you answer offers, with baton_answer(); else they're accepted at once */
+    const char *tls_ca_file;       /* both or neither: mutual TLS; PEM; */
     const char *tls_cert_key_file; /* certificate and key in one file */
     /* Called on the library's thread, before the right to lead `scope` under `epoch` ends: return fast, call no function of this
      * header but baton_right_ms(). The same comes as BATON_LOST. NULL: none. */
@@ -80,7 +86,7 @@ enum baton_status baton_open(const struct baton_options *options,
                              size_t error_bytes);
 
 enum baton_leave {
-    BATON_LEAVE_CLOSE,  /* close the lease: its sessions end, others take over at once */
+    BATON_LEAVE_CLOSE, /* close the lease: its sessions end, others take over at once */
     BATON_LEAVE_DETACH, /* keep the sessions for their grace, to be attached elsewhere */
     BATON_LEAVE_ABANDON, /* say nothing: the lease expires */
 };
@@ -90,7 +96,8 @@ enum baton_status baton_close(struct baton *b, enum baton_leave how,
                               uint32_t timeout_ms);
 
 struct baton_call {
-    uint64_t tag;        /* 0: wait for the answer; else it comes as BATON_DONE with this tag */
+    uint64_t
+        tag; /* 0: wait for the answer; else it comes as BATON_DONE with this tag */
     uint32_t timeout_ms; /* 0: the default */
     bool correlated;     /* correlation_id is set; else a random one is made */
     uint8_t correlation_id[16]; /* to be found again in the nodes' logs */
@@ -105,8 +112,9 @@ struct baton_scope {
 
 enum baton_consistency {
     BATON_LINEARIZABLE = 0, /* confirmed by a majority after you asked */
-    BATON_STALE = 1,        /* what some node knows; age_ms says how fresh that is */
-    BATON_LEASED = 2,       /* the leader's word, vouched for by its quorum lease: faster; relies on bounded drift */
+    BATON_STALE = 1, /* what some node knows; age_ms says how fresh that is */
+    BATON_LEASED =
+        2, /* the leader's word, vouched for by its quorum lease: faster; relies on bounded drift */
 };
 
 enum baton_role {
@@ -190,8 +198,10 @@ struct baton_capability {
 struct baton_session_options {
     struct baton_scope scope; /* with a device */
     const char *tab;
-    const uint8_t *secret; /* BATON_SECRET_BYTES; who has it may attach the session elsewhere. NULL: a random one nobody knows */
-    const struct baton_capability *capabilities; /* what's left out is unknown, which is neutral */
+    const uint8_t *
+        secret; /* BATON_SECRET_BYTES; who has it may attach the session elsewhere. NULL: a random one nobody knows */
+    const struct baton_capability
+        *capabilities; /* what's left out is unknown, which is neutral */
     size_t capabilities_n;
     bool observer; /* never leads */
 };
@@ -215,8 +225,7 @@ enum baton_status baton_session_close(struct baton *b,
  * NOT_FOUND, NOT_ALLOWED (wrong secret). */
 enum baton_status baton_session_attach(struct baton *b,
                                        const struct baton_call *call,
-                                       uint64_t session,
-                                       const uint8_t *secret,
+                                       uint64_t session, const uint8_t *secret,
                                        struct baton_reply *out);
 
 /* --- leading --------------------------------------------------------------------------------------------------------- */
@@ -254,13 +263,15 @@ enum baton_status baton_claim(struct baton *b, const struct baton_call *call,
 
 /* --- asking ---------------------------------------------------------------------------------------------------------- */
 struct baton_query {
-    struct baton_scope scope; /* baton_policy: the namespace; baton_sessions, baton_events: namespace and group may be empty */
+    struct baton_scope
+        scope; /* baton_policy: the namespace; baton_sessions, baton_events: namespace and group may be empty */
     enum baton_consistency consistency;
     uint64_t session; /* baton_sessions: just this one */
     uint64_t epoch;   /* baton_verify */
-    uint64_t from;    /* baton_events: first revision; baton_sessions: cursor, 0 first */
-    uint64_t to;      /* baton_events: last revision, 0: the newest */
-    uint32_t limit;   /* of a page; 0: 1,000 */
+    uint64_t
+        from; /* baton_events: first revision; baton_sessions: cursor, 0 first */
+    uint64_t to;    /* baton_events: last revision, 0: the newest */
+    uint32_t limit; /* of a page; 0: 1,000 */
 };
 /* Who leads: session, device, tab, epoch, backup, since_ms, age_ms, handing_over. NOT_FOUND: nobody. */
 enum baton_status baton_leader(struct baton *b, const struct baton_call *call,
@@ -314,7 +325,7 @@ enum baton_status baton_transfer(struct baton *b, const struct baton_call *call,
  * one fails. Events carry w->tag. `from`: 0: the state first (BATON_WATCH_SESSION, BATON_WATCH_SCOPE), then BATON_WATCH_SYNCED;
  * else every event from that revision on. Returns at once. */
 struct baton_watch {
-    uint64_t tag; /* not 0, not in use */
+    uint64_t tag;               /* not 0, not in use */
     const char *namespace_name; /* NULL or "": everything */
     const char *group;          /* NULL or "": the namespace */
     uint64_t from;
@@ -325,24 +336,25 @@ enum baton_status baton_unwatch(struct baton *b, uint64_t tag);
 
 /* --- events ---------------------------------------------------------------------------------------------------------- */
 enum baton_event_type {
-    BATON_DONE = 1, /* a call's answer: tag, reply (yours to read until the next baton_poll()) */
+    BATON_DONE =
+        1, /* a call's answer: tag, reply (yours to read until the next baton_poll()) */
     BATON_LEASE_OPENED, /* session: the lease's id */
-    BATON_LEASE_ENDED,  /* it expired or was closed: its sessions are lost to us; message says why */
-    BATON_ROLE,    /* role of `session` in `scope` changed, and it's neither granted nor lost */
+    BATON_LEASE_ENDED, /* it expired or was closed: its sessions are lost to us; message says why */
+    BATON_ROLE, /* role of `session` in `scope` changed, and it's neither granted nor lost */
     BATON_GRANTED, /* it leads `scope` under `epoch`; state_bytes wait for baton_state(). The same epoch may come again after BATON_LOST,
                       if the lease was only late: nobody else led meanwhile */
     BATON_OFFERED, /* it may have it: deadline_ms from now; epoch is the offer's number */
-    BATON_YIELD,   /* its successor is ready: stop, then baton_yield(), within deadline_ms */
-    BATON_ENDING,  /* no renewal was acknowledged lately: the right to lead ends in deadline_ms */
-    BATON_LOST,    /* it doesn't lead any more, or may not: stop */
+    BATON_YIELD, /* its successor is ready: stop, then baton_yield(), within deadline_ms */
+    BATON_ENDING, /* no renewal was acknowledged lately: the right to lead ends in deadline_ms */
+    BATON_LOST, /* it doesn't lead any more, or may not: stop */
     BATON_SESSION_CLOSED,
-    BATON_SESSION_TAKEN,  /* attached to another lease */
+    BATON_SESSION_TAKEN, /* attached to another lease */
     BATON_WATCH_SESSION, /* state: a session */
     BATON_WATCH_SCOPE,   /* state: who holds a scope */
-    BATON_WATCH_SYNCED,  /* the state is complete, at `revision`; events follow */
-    BATON_WATCH_RESET,   /* forget what this watch has told: the state comes again */
-    BATON_WATCH_EVENT,   /* something happened: kind, and json with all of it */
-    BATON_WATCH_FAILED,  /* it was refused, and ended: status, message */
+    BATON_WATCH_SYNCED, /* the state is complete, at `revision`; events follow */
+    BATON_WATCH_RESET, /* forget what this watch has told: the state comes again */
+    BATON_WATCH_EVENT,  /* something happened: kind, and json with all of it */
+    BATON_WATCH_FAILED, /* it was refused, and ended: status, message */
 };
 
 struct baton_event {
@@ -357,10 +369,11 @@ struct baton_event {
     uint64_t deadline_ms; /* from now */
     uint32_t state_bytes;
     bool group_scope;
-    const char *scope;   /* NS/GROUP or NS/GROUP/DEVICE */
-    const char *device;  /* of the session */
+    const char *scope;  /* NS/GROUP or NS/GROUP/DEVICE */
+    const char *device; /* of the session */
     const char *tab;
-    const char *kind;    /* BATON_WATCH_EVENT: as EventKind in docs/protocol.md, "GRANTED" */
+    const char *
+        kind; /* BATON_WATCH_EVENT: as EventKind in docs/protocol.md, "GRANTED" */
     const char *json;    /* BATON_WATCH_*: all fields */
     const char *message; /* in words, may be empty */
     const struct baton_reply *reply;

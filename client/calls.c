@@ -6,7 +6,8 @@
 
 #include "client/client.h"
 
-#define HEAD_BYTES 128 /* of a request in front of its op: version, id, correlation, timeout, a Command's own head */
+#define HEAD_BYTES                                                             \
+    128 /* of a request in front of its op: version, id, correlation, timeout, a Command's own head */
 
 void calls_init(struct calls *c)
 {
@@ -340,8 +341,7 @@ static uint64_t try_send(struct baton *b, struct call *c, uint64_t now_ms)
     }
     uint32_t at = choose(b, c, now_ms);
     if (at == ROUTE_NONE) {
-        return min_u64(c->state.deadline_ms,
-                       route_wake_ms(&b->route, now_ms));
+        return min_u64(c->state.deadline_ms, route_wake_ms(&b->route, now_ms));
     }
     if (!loop_link_ready(b, at, now_ms) || !transmit(b, c, at, now_ms)) {
         /* LINK_UP, LINK_ROOM and LINK_DOWN wake us. */
@@ -371,9 +371,8 @@ static void step_call(struct baton *b, struct call *c, uint64_t now_ms)
             loop_suspect(b, at, now_ms);
         }
     }
-    uint64_t wake = call_ready(&c->state, now_ms)
-                        ? try_send(b, c, now_ms)
-                        : call_wake_ms(&c->state);
+    uint64_t wake = call_ready(&c->state, now_ms) ? try_send(b, c, now_ms)
+                                                  : call_wake_ms(&c->state);
     b->calls.wake_ms = min_u64(b->calls.wake_ms, wake);
 }
 
@@ -423,16 +422,15 @@ void calls_answer(struct baton *b, uint32_t from, const Pb__ClientMessage *m,
         route_is_leader(&b->route, from);
     }
     enum call_verdict verdict =
-        c->place == PLACE_NODE
-            ? CALL_DONE
-            : call_answered(&c->state, status, hinted, m->retry_ms,
-                            client_now_ms());
+        c->place == PLACE_NODE ? CALL_DONE
+                               : call_answered(&c->state, status, hinted,
+                                               m->retry_ms, client_now_ms());
     b->calls.changed = true;
     if (verdict == CALL_AGAIN) {
         return;
     }
-    if (status == BATON_UNKNOWN || (status == BATON_NOT_LEADER &&
-                                    c->place != PLACE_NODE)) {
+    if (status == BATON_UNKNOWN ||
+        (status == BATON_NOT_LEADER && c->place != PLACE_NODE)) {
         c->state.maybe_done |= status == BATON_UNKNOWN;
         give_up(b, c);
         return;
@@ -525,8 +523,8 @@ Pb__ClientMessage *answer_decode(const struct answer *a, void **out_memory)
         ASSERT(memory != NULL);
         struct arena arena;
         arena_init(&arena, memory, n);
-        Pb__ClientMessage *m = codec_decode_message(
-            (struct bytes){a->body, a->body_n}, &arena);
+        Pb__ClientMessage *m =
+            codec_decode_message((struct bytes){a->body, a->body_n}, &arena);
         if (m != NULL) {
             *out_memory = memory;
             return m;

@@ -18,8 +18,7 @@ int cli_connect(struct cli *c, const struct baton_options *extra)
     options.endpoints = c->endpoints;
     options.timeout_ms = c->timeout_ms;
     char error[256];
-    enum baton_status status =
-        baton_open(&options, &c->b, error, sizeof error);
+    enum baton_status status = baton_open(&options, &c->b, error, sizeof error);
     if (status == BATON_INVALID) {
         return cli_usage(c, "%s", error);
     }

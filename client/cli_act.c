@@ -22,8 +22,9 @@ static int take_scope(struct cli *c, const struct cli_option *options,
         return rc;
     }
     if (n < 1 + extra) {
-        return cli_usage(c, "%s", n == 0 ? "NAMESPACE/GROUP is missing"
-                                         : "EPOCH is missing");
+        return cli_usage(c, "%s",
+                         n == 0 ? "NAMESPACE/GROUP is missing"
+                                : "EPOCH is missing");
     }
     if (n > 2 + extra) {
         return cli_usage(c, "too many arguments, from \"%s\" on",
@@ -82,8 +83,8 @@ static void handoff_done(const struct cli *c, const struct cli_scope *s,
 }
 
 /* True once the hand-off has ended; *until moves with its deadlines. */
-static bool handoff_event(struct cli *c, const struct cli_scope *s,
-                          uint64_t to, uint64_t *until, int *out_code)
+static bool handoff_event(struct cli *c, const struct cli_scope *s, uint64_t to,
+                          uint64_t *until, int *out_code)
 {
     const Pb__Event *e = (const Pb__Event *)client_polled(c->b);
     char text[256];
@@ -91,8 +92,8 @@ static bool handoff_event(struct cli *c, const struct cli_scope *s,
     case PB__EVENT_KIND__OFFERED:
     case PB__EVENT_KIND__ACCEPTED:
         if (e->deadline_ms > e->time_ms) {
-            *until = client_now_ms() + (e->deadline_ms - e->time_ms) +
-                     c->timeout_ms;
+            *until =
+                client_now_ms() + (e->deadline_ms - e->time_ms) + c->timeout_ms;
         }
         return false;
     case PB__EVENT_KIND__GRANTED:
@@ -138,8 +139,7 @@ static int handoff_wait(struct cli *c, const struct cli_scope *s, uint64_t to,
     for (;;) {
         uint64_t now_ms = client_now_ms();
         struct baton_event e;
-        if (now_ms >= until ||
-            !baton_poll(c->b, (int)(until - now_ms), &e)) {
+        if (now_ms >= until || !baton_poll(c->b, (int)(until - now_ms), &e)) {
             return cli_fail(c, BATON_UNKNOWN,
                             "offered, but how it ended wasn't heard in time: "
                             "see baton leader");
@@ -324,8 +324,7 @@ static int policy_get(struct cli *c, const char *namespace_name)
     request.get_policy = &op;
     void *memory = NULL;
     int rc = CLI_DONE;
-    const Pb__ClientMessage *m =
-        cli_ask(c, &request, CALL_READ, &memory, &rc);
+    const Pb__ClientMessage *m = cli_ask(c, &request, CALL_READ, &memory, &rc);
     if (m != NULL && m->result_case == PB__CLIENT_MESSAGE__RESULT_POLICY &&
         m->policy->policy != NULL) {
         policy_print(c, m->policy->policy);

@@ -35,8 +35,9 @@ static int take_args(struct cli *c, struct bench *b)
     }
     if (b->clients < 1 || b->clients > BENCH_CLIENTS_MAX - 1 ||
         b->pipeline < 1 || b->pipeline > BENCH_PIPELINE_MAX) {
-        return cli_usage(c, "--clients must be from 1 to %d, --pipeline from "
-                            "1 to %d",
+        return cli_usage(c,
+                         "--clients must be from 1 to %d, --pipeline from "
+                         "1 to %d",
                          BENCH_CLIENTS_MAX - 1, BENCH_PIPELINE_MAX);
     }
     if (b->total < 1 || b->total > 1000000000 || b->tabs < 1 ||
@@ -114,8 +115,7 @@ static void report(const struct bench *b)
                  micros(p50), micros(p95), micros(p99), micros(p999),
                  micros(h->max_ns), (unsigned long long)b->errors,
                  (unsigned long long)b->clients,
-                 (unsigned long long)b->pipeline,
-                 (unsigned long long)entries);
+                 (unsigned long long)b->pipeline, (unsigned long long)entries);
 }
 
 static void release(struct bench *b)

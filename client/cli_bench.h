@@ -9,10 +9,11 @@
 
 #include "client/cli.h"
 
-#define BENCH_CLIENTS_MAX  4096
-#define BENCH_PIPELINE_MAX 8000 /* below WINDOW_MAX: that many may be outstanding on a lease */
-#define BENCH_BODY_BYTES   512
-#define BENCH_ABSENT       SIZE_MAX
+#define BENCH_CLIENTS_MAX 4096
+#define BENCH_PIPELINE_MAX                                                     \
+    8000 /* below WINDOW_MAX: that many may be outstanding on a lease */
+#define BENCH_BODY_BYTES 512
+#define BENCH_ABSENT     SIZE_MAX
 
 struct histogram {
     uint64_t counts[64 * 32]; /* 32 steps for each power of two of ns */
@@ -108,24 +109,25 @@ struct bench {
     bool keep;
 
     char endpoint[ROUTE_ADDRESS_BYTES]; /* of the leader */
-    uint64_t commit_before; /* of the leader, before the operations that count */
+    uint64_t
+        commit_before; /* of the leader, before the operations that count */
     uint64_t commit_after;
     struct link_loop *loop;
     struct bench_conn *conns;
     struct bench_template templates[BENCH_KINDS];
     enum bench_phase phase;
     uint32_t run_id;
-    uint64_t sent;      /* operations of this phase */
+    uint64_t sent; /* operations of this phase */
     uint64_t done;
-    uint64_t warm;      /* the first so many don't count */
-    uint64_t goal;      /* of this phase */
-    uint64_t filled;    /* sessions there are */
+    uint64_t warm;   /* the first so many don't count */
+    uint64_t goal;   /* of this phase */
+    uint64_t filled; /* sessions there are */
     uint64_t errors;
-    uint64_t begun_ns;  /* the first operation that counts was sent */
+    uint64_t begun_ns; /* the first operation that counts was sent */
     uint64_t ended_ns;
-    uint64_t until_ns;  /* renew: the run's end */
-    uint64_t ready;     /* connections that are ready for the next phase */
-    uint64_t *sent_ns;  /* watch: when each operation was sent */
+    uint64_t until_ns; /* renew: the run's end */
+    uint64_t ready;    /* connections that are ready for the next phase */
+    uint64_t *sent_ns; /* watch: when each operation was sent */
     struct histogram histogram;
     struct arena arena; /* watch: one part */
     char error[256];    /* the first one */

@@ -89,8 +89,8 @@ static bool phase_is_over(const struct bench *b)
 static void send_some(struct bench *b, struct bench_conn *k)
 {
     bool fills = b->phase == PHASE_FILL;
-    bool runs = b->phase == PHASE_RUN && !is_op(b, "renew") &&
-                k->index < workers(b);
+    bool runs =
+        b->phase == PHASE_RUN && !is_op(b, "renew") && k->index < workers(b);
     if ((!fills && !runs) || !k->up) {
         return;
     }
@@ -300,8 +300,7 @@ static void await_events(struct bench *b)
 {
     uint64_t wanted = b->total * b->clients;
     uint64_t until_ns = bench_now_ns() + (uint64_t)b->c->timeout_ms * 1000000;
-    while (b->histogram.n < wanted && bench_now_ns() < until_ns &&
-           !b->failed) {
+    while (b->histogram.n < wanted && bench_now_ns() < until_ns && !b->failed) {
         link_loop_wait(b->loop, 50);
         struct link_event e;
         while (link_loop_next(b->loop, &e)) {

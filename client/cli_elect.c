@@ -30,10 +30,10 @@ struct election {
     uint64_t epoch; /* of the group's baton, while we hold it */
     pid_t child;    /* 0: not running */
     int child_fd;
-    bool asked;         /* it got SIGTERM from us */
-    uint64_t kill_ms;   /* SIGKILL then; 0: not planned */
-    bool yielding;      /* the successor waits */
-    bool over;          /* its exit code is known */
+    bool asked;       /* it got SIGTERM from us */
+    uint64_t kill_ms; /* SIGKILL then; 0: not planned */
+    bool yielding;    /* the successor waits */
+    bool over;        /* its exit code is known */
     int code;
 };
 

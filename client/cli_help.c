@@ -165,7 +165,7 @@ int cli_help(const char *name)
                       "baton: there is no verb \"%s\": see baton help\n", name);
         return CLI_USAGE;
     }
-    (void)printf("usage: baton %s %s\n\n%s\n\n%s", v->name, v->form,
-                 v->summary, v->help);
+    (void)printf("usage: baton %s %s\n\n%s\n\n%s", v->name, v->form, v->summary,
+                 v->help);
     return CLI_DONE;
 }

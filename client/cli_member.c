@@ -17,8 +17,7 @@ static int print_change(struct cli *c, const Pb__ClientRequest *request)
 {
     void *memory = NULL;
     int rc = CLI_DONE;
-    const Pb__ClientMessage *m =
-        cli_ask(c, request, CALL_ONCE, &memory, &rc);
+    const Pb__ClientMessage *m = cli_ask(c, request, CALL_ONCE, &memory, &rc);
     if (m == NULL) {
         return rc;
     }

@@ -189,7 +189,7 @@ const char *cli_enum(const ProtobufCEnumDescriptor *type, int value)
         protobuf_c_enum_descriptor_get_value(type, value);
     const char *name = v != NULL ? v->name : "unknown";
     static const char *const prefixes[] = {"GRANT_", "CAUSE_", "EVENT_",
-                                           "ROLE_", "KIND_", "NETWORK_"};
+                                           "ROLE_",  "KIND_",  "NETWORK_"};
     for (size_t i = 0; i < countof(prefixes); i++) {
         size_t n = strlen(prefixes[i]);
         if (strncmp(name, prefixes[i], n) == 0) {

@@ -16,8 +16,9 @@ static int take_scope(struct cli *c, int extra, struct cli_scope *scope,
         return rc;
     }
     if (n < 1 + extra) {
-        return cli_usage(c, "%s", n == 0 ? "NAMESPACE/GROUP is missing"
-                                         : "EPOCH is missing");
+        return cli_usage(c, "%s",
+                         n == 0 ? "NAMESPACE/GROUP is missing"
+                                : "EPOCH is missing");
     }
     if (n > 2 + extra) {
         return cli_usage(c, "too many arguments, from \"%s\" on",
@@ -65,8 +66,7 @@ static void leader_text(const Pb__LeaderResult *l, uint64_t revision)
                  (unsigned long long)l->session);
     (void)printf("epoch     %llu\n", (unsigned long long)l->epoch);
     if (l->backup != 0) {
-        (void)printf("backup    session %llu\n",
-                     (unsigned long long)l->backup);
+        (void)printf("backup    session %llu\n", (unsigned long long)l->backup);
     } else {
         (void)printf("backup    none\n");
     }
@@ -104,8 +104,7 @@ int cli_leader(struct cli *c)
     request.op_case = PB__CLIENT_REQUEST__OP_GET_LEADER;
     request.get_leader = &op;
     void *memory = NULL;
-    const Pb__ClientMessage *m =
-        cli_ask(c, &request, CALL_READ, &memory, &rc);
+    const Pb__ClientMessage *m = cli_ask(c, &request, CALL_READ, &memory, &rc);
     if (m == NULL) {
         return rc;
     }
@@ -148,8 +147,7 @@ int cli_verify(struct cli *c)
     request.op_case = PB__CLIENT_REQUEST__OP_GET_VERIFY;
     request.get_verify = &op;
     void *memory = NULL;
-    const Pb__ClientMessage *m =
-        cli_ask(c, &request, CALL_READ, &memory, &rc);
+    const Pb__ClientMessage *m = cli_ask(c, &request, CALL_READ, &memory, &rc);
     if (m == NULL) {
         return rc;
     }
@@ -397,8 +395,7 @@ int cli_explain(struct cli *c)
     request.op_case = PB__CLIENT_REQUEST__OP_GET_EXPLAIN;
     request.get_explain = &op;
     void *memory = NULL;
-    const Pb__ClientMessage *m =
-        cli_ask(c, &request, CALL_READ, &memory, &rc);
+    const Pb__ClientMessage *m = cli_ask(c, &request, CALL_READ, &memory, &rc);
     if (m == NULL) {
         return rc;
     }

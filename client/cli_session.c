@@ -21,10 +21,13 @@ struct opening {
 static int take_args(struct cli *c, struct opening *o)
 {
     const struct cli_option options[] = {
-        {"--group", CLI_TEXT, &o->group},  {"--device", CLI_TEXT, &o->device},
-        {"--tab", CLI_TEXT, &o->tab},      {"--cap", CLI_TEXT, &o->cap},
+        {"--group", CLI_TEXT, &o->group},
+        {"--device", CLI_TEXT, &o->device},
+        {"--tab", CLI_TEXT, &o->tab},
+        {"--cap", CLI_TEXT, &o->cap},
         {"--observer", CLI_FLAG, &o->observer},
-        {"--ttl", CLI_MS, &o->ttl_ms},     {NULL, CLI_FLAG, NULL},
+        {"--ttl", CLI_MS, &o->ttl_ms},
+        {NULL, CLI_FLAG, NULL},
     };
     const char *args[CLI_POSITIONAL_MAX];
     int n = 0;
@@ -60,8 +63,8 @@ static int take_args(struct cli *c, struct opening *o)
         return rc;
     }
     char error[256];
-    if (o->cap != NULL && !cli_capabilities(o->cap, o->caps, &o->caps_n, error,
-                                            sizeof error)) {
+    if (o->cap != NULL &&
+        !cli_capabilities(o->cap, o->caps, &o->caps_n, error, sizeof error)) {
         return cli_usage(c, "%s", error);
     }
     return CLI_DONE;
@@ -120,9 +123,8 @@ static void yield(struct cli *c, const struct opening *o,
 }
 
 /* False: it's over. */
-static bool take_event(struct cli *c, const struct opening *o,
-                       uint64_t session, const struct baton_event *e,
-                       int *out_code)
+static bool take_event(struct cli *c, const struct opening *o, uint64_t session,
+                       const struct baton_event *e, int *out_code)
 {
     struct line l = {.session = e->session,
                      .role = cli_role((int)e->role),
@@ -205,10 +207,8 @@ static void await_closed(struct cli *c, const struct opening *o,
             return;
         }
     }
-    struct line closed = {.event = "closed",
-                          .session = session,
-                          .role = "none",
-                          .scope = ""};
+    struct line closed = {
+        .event = "closed", .session = session, .role = "none", .scope = ""};
     print_line(c, &closed);
 }
 

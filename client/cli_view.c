@@ -23,8 +23,7 @@ static void ask_node(struct cli *c, uint32_t at, uint64_t tag,
 static void take_answer(struct cli *c, const struct baton_event *e,
                         struct view_node *n)
 {
-    const Pb__ClientMessage *m =
-        (const Pb__ClientMessage *)client_polled(c->b);
+    const Pb__ClientMessage *m = (const Pb__ClientMessage *)client_polled(c->b);
     if (e->status == BATON_OK && m != NULL &&
         m->result_case == PB__CLIENT_MESSAGE__RESULT_STATUS_RESULT &&
         m->status_result->self != NULL) {
@@ -215,8 +214,8 @@ static const char *http_of(const struct view_node *n)
 
 static void print_nodes(const struct view *v, FILE *to)
 {
-    static const char *const heads[] = {"NODE", "ENDPOINT", "ROLE",   "TERM",
-                                        "COMMIT", "APPLIED", "HTTP", "NOTE"};
+    static const char *const heads[] = {"NODE",   "ENDPOINT", "ROLE", "TERM",
+                                        "COMMIT", "APPLIED",  "HTTP", "NOTE"};
     struct cli_table *t = cli_table_make(heads, (int)countof(heads));
     for (size_t i = 0; i < v->nodes_n; i++) {
         const struct view_node *n = &v->nodes[i];
@@ -281,8 +280,7 @@ void view_print(const struct view *v, FILE *to)
     }
     (void)fprintf(to, "   sessions %llu   leases %llu   scopes %llu\n",
                   (unsigned long long)s->sessions,
-                  (unsigned long long)s->leases,
-                  (unsigned long long)s->scopes);
+                  (unsigned long long)s->leases, (unsigned long long)s->scopes);
     for (size_t i = 0; i < s->n_alarms; i++) {
         (void)fprintf(to, "ALARM: %s\n", s->alarms[i]);
     }

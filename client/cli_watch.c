@@ -15,8 +15,8 @@ static const char *event_scope(const Pb__Event *e)
     }
     bool device = !e->group_scope && e->device[0] != '\0';
     (void)snprintf(text, sizeof text, "%s%s%s%s%s", e->namespace_,
-                   e->group[0] != '\0' ? "/" : "", e->group,
-                   device ? "/" : "", device ? e->device : "");
+                   e->group[0] != '\0' ? "/" : "", e->group, device ? "/" : "",
+                   device ? e->device : "");
     return text;
 }
 
@@ -159,8 +159,7 @@ static void print_scope(const struct cli *c, const Pb__LeaderResult *l,
     cli_json_end();
 }
 
-static void print_mark(const struct cli *c, const char *what,
-                       uint64_t revision)
+static void print_mark(const struct cli *c, const char *what, uint64_t revision)
 {
     if (!c->json) {
         (void)printf("%-10llu %s\n", (unsigned long long)revision, what);
@@ -253,8 +252,7 @@ static int check_reachable(struct cli *c)
 {
     struct baton_reply r = {0};
     enum baton_status status = baton_cluster(c->b, NULL, &r);
-    int code =
-        status == BATON_OK ? CLI_DONE : cli_fail(c, status, r.message);
+    int code = status == BATON_OK ? CLI_DONE : cli_fail(c, status, r.message);
     baton_reply_free(&r);
     return code;
 }

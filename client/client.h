@@ -23,11 +23,12 @@
 #include "proto/codec.h"
 #include "transport/dial.h"
 
-#define CALLS_MAX       65536   /* in flight and waiting */
-#define WATCHES_MAX     1024
-#define EVENTS_HELD_MAX 65536   /* waiting for baton_poll(): above, watches pause */
-#define SCOPE_BYTES     (3 * NAME_BYTES_MAX + 3)
-#define CORRELATION_N   16
+#define CALLS_MAX   65536 /* in flight and waiting */
+#define WATCHES_MAX 1024
+#define EVENTS_HELD_MAX                                                        \
+    65536 /* waiting for baton_poll(): above, watches pause */
+#define SCOPE_BYTES   (3 * NAME_BYTES_MAX + 3)
+#define CORRELATION_N 16
 
 enum call_place {
     PLACE_LEADER,
@@ -56,7 +57,7 @@ enum call_purpose {
     FOR_TAG,        /* BATON_DONE */
     FOR_OPEN_LEASE, /* our own */
     FOR_SESSION,    /* GetSessions of one that was attached to us */
-    FOR_NOBODY,     /* sent on behalf of the caller's setting (an offer's acceptance) */
+    FOR_NOBODY, /* sent on behalf of the caller's setting (an offer's acceptance) */
 };
 
 struct call {
@@ -68,7 +69,8 @@ struct call {
     enum call_place place;
     struct call_state state;
     bool is_command;
-    bool wants_lease; /* a Command that waits for its lease and sequence, or has them */
+    bool
+        wants_lease; /* a Command that waits for its lease and sequence, or has them */
     bool done;
     uint64_t lease;
     uint64_t sequence;
@@ -130,7 +132,13 @@ struct members {
     uint32_t state_round;
 };
 
-enum raw_type { RAW_NONE, RAW_ANSWER, RAW_EVENT, RAW_SESSION, RAW_SCOPE };
+enum raw_type {
+    RAW_NONE,
+    RAW_ANSWER,
+    RAW_EVENT,
+    RAW_SESSION,
+    RAW_SCOPE
+};
 
 struct event_node {
     struct event_node *after;
@@ -139,7 +147,8 @@ struct event_node {
     char names[2][NAME_BYTES_MAX + 1]; /* device, tab */
     char message[BATON_MESSAGE_BYTES];
     enum raw_type raw_type;
-    uint64_t wall_deadline_ms; /* our clock; event.deadline_ms is filled in when it's fetched */
+    uint64_t
+        wall_deadline_ms; /* our clock; event.deadline_ms is filled in when it's fetched */
     uint8_t *raw;
     size_t raw_n;
 };
@@ -174,10 +183,10 @@ struct baton {
     struct calls calls;
     struct client_window window;
     struct client_lease lease;
-    bool lease_wanted;       /* a call waits for one */
-    bool lease_asked;        /* OpenLease is on its way */
-    char last_why[192];      /* why a stream broke or didn't open, last */
-    bool leads;          /* lease_leads() as the members were last told */
+    bool lease_wanted;  /* a call waits for one */
+    bool lease_asked;   /* OpenLease is on its way */
+    char last_why[192]; /* why a stream broke or didn't open, last */
+    bool leads;         /* lease_leads() as the members were last told */
     bool ending_told;
     _Atomic uint64_t deadline_ms; /* lease.deadline_ms, for baton_right_ms() */
     uint64_t renew_ids[LEASE_SENT_MAX];
@@ -263,8 +272,8 @@ bool roles_any_leads(const struct baton *b);
 /* watches.c */
 void watches_step(struct baton *b, uint64_t now_ms);
 uint64_t watches_next_ms(const struct baton *b);
-bool watches_message(struct baton *b, uint32_t from,
-                     const Pb__ClientMessage *m, uint64_t now_ms);
+bool watches_message(struct baton *b, uint32_t from, const Pb__ClientMessage *m,
+                     uint64_t now_ms);
 void watches_link_down(struct baton *b, uint32_t at, uint64_t now_ms);
 enum baton_status watch_add(struct baton *b, const struct baton_watch *w,
                             bool of_lease);

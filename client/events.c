@@ -162,14 +162,12 @@ static void give_out(struct events *q, struct baton_event *out)
     out->json = q->polled_json != NULL ? q->polled_json : "";
     if (n->wall_deadline_ms != 0) {
         uint64_t now_ms = client_now_ms();
-        out->deadline_ms = n->wall_deadline_ms > now_ms
-                               ? n->wall_deadline_ms - now_ms
-                               : 0;
+        out->deadline_ms =
+            n->wall_deadline_ms > now_ms ? n->wall_deadline_ms - now_ms : 0;
     }
     if (n->event.type == BATON_DONE) {
-        struct answer a = {.status = n->event.status,
-                           .body = n->raw,
-                           .body_n = n->raw_n};
+        struct answer a = {
+            .status = n->event.status, .body = n->raw, .body_n = n->raw_n};
         memcpy(a.message, n->message, sizeof a.message);
         reply_fill(&q->polled_reply, &a);
         out->reply = &q->polled_reply;

@@ -5,7 +5,7 @@
 
 #include "client/client.h"
 
-#define RENEW_RETRY_MS      25
+#define RENEW_RETRY_MS       25
 #define RENEW_UNANSWERED_MAX 3
 
 /* The deadline moved: what others read of it, and what the sessions are told. */

@@ -17,8 +17,8 @@
 #include "proto/status.h"
 
 /* --- route (logic_route.c) ------------------------------------------------------------------------------------------- */
-#define ROUTE_ENDPOINTS_MAX 16
-#define ROUTE_ADDRESS_BYTES 128
+#define ROUTE_ENDPOINTS_MAX  16
+#define ROUTE_ADDRESS_BYTES  128
 #define ROUTE_BACKOFF_MIN_MS 50
 #define ROUTE_BACKOFF_MAX_MS 2000
 #define ROUTE_NONE           UINT32_MAX
@@ -62,14 +62,15 @@ void route_down(struct route *r, uint32_t at, uint64_t now_ms, uint32_t random);
 uint64_t route_wake_ms(const struct route *r, uint64_t now_ms);
 
 /* --- call (logic_call.c) ---------------------------------------------------------------------------------------------- */
-#define CALL_ATTEMPT_MS   1000 /* unanswered for this long: asked elsewhere, too */
-#define CALL_BACKOFF_MS   20
+#define CALL_ATTEMPT_MS                                                        \
+    1000 /* unanswered for this long: asked elsewhere, too */
+#define CALL_BACKOFF_MS     20
 #define CALL_BACKOFF_MAX_MS 500
 
 enum call_kind {
-    CALL_READ,     /* changes nothing: may be repeated freely */
+    CALL_READ, /* changes nothing: may be repeated freely */
     CALL_MUTATION, /* carries (lease, sequence) or a nonce: repeated as the same request */
-    CALL_ONCE,     /* has no sequence: repeated only if the answer said that nothing was done */
+    CALL_ONCE, /* has no sequence: repeated only if the answer said that nothing was done */
 };
 
 enum call_verdict {
@@ -86,7 +87,8 @@ struct call_state {
     uint32_t endpoint; /* asked last */
     bool in_flight;
     bool maybe_done; /* an attempt's fate isn't known */
-    enum baton_status last; /* what the last attempt came to, OK if there's none */
+    enum baton_status
+        last; /* what the last attempt came to, OK if there's none */
 };
 
 void call_init(struct call_state *c, enum call_kind kind, uint64_t deadline_ms);
@@ -110,7 +112,8 @@ uint64_t call_wake_ms(const struct call_state *c);
 
 /* Invariant: first <= next <= first + WINDOW_MAX; done[] has a bit for each of first .. next - 1. */
 struct client_window {
-    uint64_t first; /* the oldest sequence without an outcome: replies below it may be forgotten */
+    uint64_t
+        first; /* the oldest sequence without an outcome: replies below it may be forgotten */
     uint64_t next;
     uint64_t done[WINDOW_MAX / 64];
 };
@@ -122,10 +125,16 @@ MUST_USE uint64_t window_take(struct client_window *w);
 void window_finish(struct client_window *w, uint64_t sequence);
 
 /* --- lease (logic_lease.c) --------------------------------------------------------------------------------------------- */
-#define LEASE_SENT_MAX         16
-#define LEASE_DRIFT_PERMILLE   10 /* 1 %: clocks of client and cluster drift by at most this */
+#define LEASE_SENT_MAX 16
+#define LEASE_DRIFT_PERMILLE                                                   \
+    10 /* 1 %: clocks of client and cluster drift by at most this */
 
-enum lease_phase { LEASE_NONE, LEASE_OPENING, LEASE_LIVE, LEASE_ENDED };
+enum lease_phase {
+    LEASE_NONE,
+    LEASE_OPENING,
+    LEASE_LIVE,
+    LEASE_ENDED
+};
 
 struct lease_sent {
     uint64_t number;
@@ -148,7 +157,8 @@ struct client_lease {
     struct lease_sent sent[LEASE_SENT_MAX];
 };
 
-void lease_init(struct client_lease *l, uint32_t ttl_ms, uint32_t drift_permille);
+void lease_init(struct client_lease *l, uint32_t ttl_ms,
+                uint32_t drift_permille);
 /* What of a TTL we may count on. */
 uint64_t lease_usable_ms(uint32_t ttl_ms, uint32_t drift_permille);
 /* OpenLease leaves (again): the first time counts, since that one may be the one that arrived. */
@@ -179,14 +189,14 @@ enum role_kind { /* as Role in types.proto */
 
 /* What an event or a row says about one scope, from one session's point of view. */
 enum role_news {
-    ROLE_NEWS_GRANTED, /* to us: epoch */
-    ROLE_NEWS_LOST,    /* somebody else holds it, or nobody */
-    ROLE_NEWS_BACKUP,  /* we are next */
+    ROLE_NEWS_GRANTED,   /* to us: epoch */
+    ROLE_NEWS_LOST,      /* somebody else holds it, or nobody */
+    ROLE_NEWS_BACKUP,    /* we are next */
     ROLE_NEWS_CANDIDATE, /* we are not next */
-    ROLE_NEWS_OFFERED, /* to us: offer, deadline_ms */
-    ROLE_NEWS_YIELD,   /* we hold it, and the successor accepted: finish and hand over */
-    ROLE_NEWS_KEPT,    /* the hand-off failed: we still hold it */
-    ROLE_NEWS_CLOSED,  /* the session ended */
+    ROLE_NEWS_OFFERED,   /* to us: offer, deadline_ms */
+    ROLE_NEWS_YIELD, /* we hold it, and the successor accepted: finish and hand over */
+    ROLE_NEWS_KEPT,   /* the hand-off failed: we still hold it */
+    ROLE_NEWS_CLOSED, /* the session ended */
 };
 
 enum role_change {
@@ -205,24 +215,30 @@ struct client_role {
     uint64_t last_epoch; /* highest ever granted: older news is refused */
     uint64_t offer;      /* an offer to us that wasn't decided yet */
     bool yielding;       /* we were asked to hand over */
-    bool told;           /* the holder was told that it leads, and not yet that it doesn't */
+    bool
+        told; /* the holder was told that it leads, and not yet that it doesn't */
 };
 
 /* News at `epoch` (GRANTED, LOST: the epoch that's granted or ended; OFFERED: the offer). `leads`: lease_leads() now; without it a
  * grant is kept, and told once the lease is proven again. */
-enum role_change role_news(struct client_role *r, enum role_news news, uint64_t epoch,
-                           bool leads);
+enum role_change role_news(struct client_role *r, enum role_news news,
+                           uint64_t epoch, bool leads);
 /* The lease was proven again, or its deadline passed: GRANTED, LOST or SAME. */
 enum role_change role_lease(struct client_role *r, bool leads);
 
 /* --- watch (logic_watch.c) --------------------------------------------------------------------------------------------- */
-enum watch_verdict { WATCH_DELIVER, WATCH_DROP };
+enum watch_verdict {
+    WATCH_DELIVER,
+    WATCH_DROP
+};
 
 struct client_watch {
-    uint64_t next; /* the first revision not delivered yet; 0: the state comes first */
+    uint64_t
+        next; /* the first revision not delivered yet; 0: the state comes first */
     bool synced;
     bool started; /* something was delivered */
-    bool stale;   /* this stream told us to ask again: what it still says is dropped */
+    bool
+        stale; /* this stream told us to ask again: what it still says is dropped */
 };
 
 /* `from` 0: the state first. */

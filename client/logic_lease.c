@@ -1,6 +1,7 @@
 #include "client/logic.h"
 
-void lease_init(struct client_lease *l, uint32_t ttl_ms, uint32_t drift_permille)
+void lease_init(struct client_lease *l, uint32_t ttl_ms,
+                uint32_t drift_permille)
 {
     ASSERT(l != NULL);
     ASSERT(drift_permille < 1000);
@@ -78,12 +79,11 @@ bool lease_renew_acked(struct client_lease *l, uint64_t number, uint32_t ttl_ms,
         l->ttl_ms = ttl_ms;
     }
     l->proven_ms = s->sent_ms;
-    l->deadline_ms =
-        s->sent_ms + lease_usable_ms(l->ttl_ms, l->drift_permille);
+    l->deadline_ms = s->sent_ms + lease_usable_ms(l->ttl_ms, l->drift_permille);
     /* Counted from the send, too, and up to a tenth earlier, so that leases opened together drift apart. Never so late that
      * one lost message costs the lease. */
-    uint64_t gap = min_u64(next_ms != 0 ? next_ms : l->ttl_ms / 3u,
-                           l->ttl_ms / 2u);
+    uint64_t gap =
+        min_u64(next_ms != 0 ? next_ms : l->ttl_ms / 3u, l->ttl_ms / 2u);
     gap -= random % (gap / 10 + 1);
     l->next_ms = max_u64(s->sent_ms + gap, now_ms + 1);
     return true;

@@ -45,8 +45,8 @@ static enum role_change change(struct client_role *r, enum role_kind now)
     return ROLE_CHANGED;
 }
 
-enum role_change role_news(struct client_role *r, enum role_news news, uint64_t epoch,
-                           bool leads)
+enum role_change role_news(struct client_role *r, enum role_news news,
+                           uint64_t epoch, bool leads)
 {
     role_check(r);
     enum role_change result = ROLE_SAME;

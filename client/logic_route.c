@@ -183,9 +183,8 @@ void route_down(struct route *r, uint32_t at, uint64_t now_ms, uint32_t random)
     ASSERT(at < r->endpoints_n);
     struct route_endpoint *e = &r->endpoints[at];
     uint32_t doublings = e->failures < 6 ? e->failures : 6;
-    uint64_t most =
-        min_u64((uint64_t)ROUTE_BACKOFF_MIN_MS << doublings,
-                ROUTE_BACKOFF_MAX_MS);
+    uint64_t most = min_u64((uint64_t)ROUTE_BACKOFF_MIN_MS << doublings,
+                            ROUTE_BACKOFF_MAX_MS);
     /* Half of it fixed, half by chance: clients that lost the same node don't come back as one. */
     e->not_before_ms = now_ms + most / 2 + random % (most / 2 + 1);
     e->failures++;

@@ -25,8 +25,8 @@ static enum baton_status query(struct baton *b, const struct baton_call *call,
 {
     struct ask ask = {.request = request,
                       .kind = CALL_READ,
-                      .place = consistency == BATON_STALE ? PLACE_ANY
-                                                          : PLACE_LEADER,
+                      .place =
+                          consistency == BATON_STALE ? PLACE_ANY : PLACE_LEADER,
                       .call = call};
     return client_call(b, &ask, out);
 }
@@ -419,10 +419,9 @@ enum baton_status baton_transfer(struct baton *b, const struct baton_call *call,
 
 enum baton_status baton_watch(struct baton *b, const struct baton_watch *w)
 {
-    bool long_name =
-        (w->namespace_name != NULL &&
-         strlen(w->namespace_name) > NAME_BYTES_MAX) ||
-        (w->group != NULL && strlen(w->group) > NAME_BYTES_MAX);
+    bool long_name = (w->namespace_name != NULL &&
+                      strlen(w->namespace_name) > NAME_BYTES_MAX) ||
+                     (w->group != NULL && strlen(w->group) > NAME_BYTES_MAX);
     if (w->tag == 0 || long_name) {
         return BATON_INVALID;
     }

@@ -101,9 +101,9 @@ static bool take_number(Pb__Policy *policy, const struct policy_field *field,
         return false;
     }
     json_int_t number = json_integer_value(value);
-    bool in_range = number == 0 || (number > 0 &&
-                                    (uint64_t)number >= field->min &&
-                                    (uint64_t)number <= field->max);
+    bool in_range =
+        number == 0 || (number > 0 && (uint64_t)number >= field->min &&
+                        (uint64_t)number <= field->max);
     if (!in_range) {
         (void)snprintf(error, error_bytes,
                        "%s is %lld: it must be from %llu to %llu, or 0 for its "
@@ -122,7 +122,8 @@ static int weight_key(const char *name)
 {
     const ProtobufCEnumDescriptor *d = &pb__capability_key__descriptor;
     for (unsigned i = 0; i < d->n_values; i++) {
-        if (d->values[i].value != 0 && strcasecmp(d->values[i].name, name) == 0) {
+        if (d->values[i].value != 0 &&
+            strcasecmp(d->values[i].name, name) == 0) {
             return d->values[i].value;
         }
     }
@@ -142,7 +143,8 @@ static bool take_weights(struct parsed *p, const json_t *object, char *error,
     size_t n = 0;
     const char *name = NULL;
     json_t *value = NULL;
-    json_object_foreach ((json_t *)object, name, value) {
+    json_object_foreach((json_t *)object, name, value)
+    {
         int key = weight_key(name);
         json_int_t weight = json_integer_value(value);
         if (key == 0) {
@@ -154,9 +156,9 @@ static bool take_weights(struct parsed *p, const json_t *object, char *error,
             return false;
         }
         if (!json_is_integer(value) || weight < -1000 || weight > 1000) {
-            (void)snprintf(error, error_bytes,
-                           "weights.%.64s must be an integer from -1000 to 1000",
-                           name);
+            (void)snprintf(
+                error, error_bytes,
+                "weights.%.64s must be an integer from -1000 to 1000", name);
             return false;
         }
         ASSERT(n < countof(p->weights));
@@ -186,7 +188,8 @@ static bool take_all(struct parsed *p, const json_t *root, char *error,
 {
     const char *name = NULL;
     json_t *value = NULL;
-    json_object_foreach ((json_t *)root, name, value) {
+    json_object_foreach((json_t *)root, name, value)
+    {
         const struct policy_field *field = find_field(name);
         bool ok = false;
         if (strcmp(name, "weights") == 0) {

@@ -4,7 +4,8 @@
 
 #include "client/client.h"
 
-#define SMALL_N 1024 /* with more members, nobody is searched for whom an event doesn't name */
+#define SMALL_N                                                                \
+    1024 /* with more members, nobody is searched for whom an event doesn't name */
 
 /* --- the table ---------------------------------------------------------------------------------------------------- */
 
@@ -264,8 +265,10 @@ static void row_scope(struct baton *b, struct member *m,
                       const Pb__SessionInfo *row, bool group)
 {
     uint64_t epoch = group ? row->group_epoch : row->device_epoch;
-    bool leader = group ? row->group_leader : row->role == PB__ROLE__ROLE_LEADER;
-    bool backup = group ? row->group_backup : row->role == PB__ROLE__ROLE_BACKUP;
+    bool leader =
+        group ? row->group_leader : row->role == PB__ROLE__ROLE_LEADER;
+    bool backup =
+        group ? row->group_backup : row->role == PB__ROLE__ROLE_BACKUP;
     struct client_role *r = group ? &m->group : &m->device;
     struct news news = {.group = group, .epoch = epoch};
     if (leader && epoch != 0) {
@@ -384,8 +387,8 @@ static void about(struct baton *b, uint64_t session, const Pb__Event *e,
         .epoch = what == ROLE_NEWS_OFFERED ? e->revision : e->epoch,
         .revision = e->revision,
         .previous_session = e->previous_session,
-        .left_ms = e->deadline_ms > e->time_ms ? e->deadline_ms - e->time_ms
-                                               : 0,
+        .left_ms =
+            e->deadline_ms > e->time_ms ? e->deadline_ms - e->time_ms : 0,
         .state_bytes = e->state_bytes,
     };
     apply(b, m, news);

@@ -46,8 +46,7 @@ static void stop_stream(struct baton *b, struct watcher *w)
 
 bool watch_remove(struct baton *b, uint64_t tag, bool of_lease)
 {
-    for (struct watcher **at = &b->watchers; *at != NULL;
-         at = &(*at)->after) {
+    for (struct watcher **at = &b->watchers; *at != NULL; at = &(*at)->after) {
         struct watcher *w = *at;
         if (w->of_lease == of_lease && w->tag == tag) {
             stop_stream(b, w);
@@ -292,8 +291,7 @@ static void take_part(struct baton *b, struct watcher *w,
         if (w->of_lease) {
             roles_state_end(b, part->revision);
         } else {
-            event_push(b,
-                       watch_event(w, BATON_WATCH_SYNCED, part->revision));
+            event_push(b, watch_event(w, BATON_WATCH_SYNCED, part->revision));
         }
     }
     if (part->lagging) {
@@ -340,8 +338,8 @@ static void refused(struct baton *b, struct watcher *w,
     (void)watch_remove(b, w->tag, false);
 }
 
-bool watches_message(struct baton *b, uint32_t from,
-                     const Pb__ClientMessage *m, uint64_t now_ms)
+bool watches_message(struct baton *b, uint32_t from, const Pb__ClientMessage *m,
+                     uint64_t now_ms)
 {
     struct watcher *w = watch_find(b, m->id);
     if (w == NULL || m->id == 0 || w->removed) {

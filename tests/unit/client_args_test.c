@@ -16,22 +16,14 @@ static void durations(void **state)
         bool ok;
         uint32_t ms;
     } rows[] = {
-        {"10s", true, 10000},
-        {"500ms", true, 500},
-        {"1m", true, 60000},
-        {"24h", true, 86400000},
-        {"0", true, 0},
-        {"0s", true, 0},
-        {"", false, 0},
-        {"10", false, 0},
-        {"s", false, 0},
-        {"-1s", false, 0},
-        {"+1s", false, 0},
-        {"1.5s", false, 0},
-        {"10 s", false, 0},
-        {"10sec", false, 0},
-        {"25h", false, 0},
-        {"99999999999999999999s", false, 0},
+        {"10s", true, 10000}, {"500ms", true, 500},
+        {"1m", true, 60000},  {"24h", true, 86400000},
+        {"0", true, 0},       {"0s", true, 0},
+        {"", false, 0},       {"10", false, 0},
+        {"s", false, 0},      {"-1s", false, 0},
+        {"+1s", false, 0},    {"1.5s", false, 0},
+        {"10 s", false, 0},   {"10sec", false, 0},
+        {"25h", false, 0},    {"99999999999999999999s", false, 0},
     };
     for (size_t i = 0; i < countof(rows); i++) {
         uint32_t ms = 7;
@@ -141,8 +133,8 @@ static void capabilities(void **state)
     struct baton_capability caps[16];
     size_t n = 0;
     char error[256];
-    assert_true(cli_capabilities("kind=server,network=none,battery=0", caps,
-                                 &n, error, sizeof error));
+    assert_true(cli_capabilities("kind=server,network=none,battery=0", caps, &n,
+                                 error, sizeof error));
     assert_int_equal(n, 3);
     assert_int_equal(caps[0].value, PB__DEVICE_KIND__SERVER);
     assert_int_equal(caps[1].value, PB__NETWORK__OFFLINE);
@@ -158,16 +150,15 @@ static void options(void **state)
     uint64_t number = 0;
     uint32_t ms = 0;
     const struct cli_option table[] = {
-        {"--flag", CLI_FLAG, &flag}, {"--text", CLI_TEXT, &text},
+        {"--flag", CLI_FLAG, &flag},    {"--text", CLI_TEXT, &text},
         {"--number", CLI_U64, &number}, {"--ttl", CLI_MS, &ms},
         {NULL, CLI_FLAG, NULL},
     };
-    char *good[] = {(char *)"acme/a", (char *)"--flag",   (char *)"--text",
+    char *good[] = {(char *)"acme/a", (char *)"--flag",     (char *)"--text",
                     (char *)"--odd",  (char *)"--number=5", (char *)"laptop",
-                    (char *)"--ttl",  (char *)"2s",       (char *)"--",
+                    (char *)"--ttl",  (char *)"2s",         (char *)"--",
                     (char *)"--rest"};
-    struct cli c = {
-        .verb = &a_verb, .argc = (int)countof(good), .argv = good};
+    struct cli c = {.verb = &a_verb, .argc = (int)countof(good), .argv = good};
     const char *args[CLI_POSITIONAL_MAX];
     int n = 0;
     assert_int_equal(cli_parse(&c, table, args, &n), CLI_DONE);
@@ -190,11 +181,10 @@ static void options(void **state)
 static void globals(void **state)
 {
     (void)state;
-    char *argv[] = {(char *)"baton",       (char *)"leader",
-                    (char *)"--json",      (char *)"acme/a",
-                    (char *)"--timeout=2s", (char *)"--endpoints",
-                    (char *)"h:1",         (char *)"--",
-                    (char *)"--json"};
+    char *argv[] = {
+        (char *)"baton",  (char *)"leader",       (char *)"--json",
+        (char *)"acme/a", (char *)"--timeout=2s", (char *)"--endpoints",
+        (char *)"h:1",    (char *)"--",           (char *)"--json"};
     int argc = (int)countof(argv);
     struct cli c = {.timeout_ms = 5000};
     bool help = false;
@@ -248,10 +238,10 @@ static void every_verb_has_help(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(durations),    cmocka_unit_test(numbers),
-        cmocka_unit_test(scopes),       cmocka_unit_test(capabilities),
-        cmocka_unit_test(options),      cmocka_unit_test(globals),
-        cmocka_unit_test(exit_codes),   cmocka_unit_test(every_verb_has_help),
+        cmocka_unit_test(durations),  cmocka_unit_test(numbers),
+        cmocka_unit_test(scopes),     cmocka_unit_test(capabilities),
+        cmocka_unit_test(options),    cmocka_unit_test(globals),
+        cmocka_unit_test(exit_codes), cmocka_unit_test(every_verb_has_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

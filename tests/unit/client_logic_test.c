@@ -20,7 +20,7 @@ static void lease_usable(void **state)
     } rows[] = {
         {10000, 10, 9801}, /* 0.980 of it */
         {10000, 50, 9047}, /* 0.905 */
-        {1000, 10, 980},  {10000, 0, 10000}, {600000, 200, 400000},
+        {1000, 10, 980},   {10000, 0, 10000}, {600000, 200, 400000},
     };
     for (size_t i = 0; i < countof(rows); i++) {
         assert_int_equal(lease_usable_ms(rows[i].ttl_ms, rows[i].drift),

@@ -34,10 +34,11 @@ struct fake {
     struct transport *t;
     char address[64];
     uint32_t node;
-    bool silent;     /* takes everything, answers nothing */
-    bool follower;   /* answers NOT_LEADER, naming `leader` */
+    bool silent;   /* takes everything, answers nothing */
+    bool follower; /* answers NOT_LEADER, naming `leader` */
     struct fake *leader;
-    bool drop_once;  /* the next mutation is applied, and its connection closed instead of an answer */
+    bool
+        drop_once; /* the next mutation is applied, and its connection closed instead of an answer */
     bool mute_renew; /* renewals are lost */
     bool no_quorum;
     uint64_t applied; /* mutations with a new (lease, sequence) */
@@ -539,10 +540,8 @@ static void options_are_checked(void **state)
 {
     (void)state;
     static const struct baton_options bad[] = {
-        {.ttl_ms = 999},
-        {.ttl_ms = 600001},
-        {.drift_permille = 201},
-        {.endpoints = "nonsense"},
+        {.ttl_ms = 999},           {.ttl_ms = 600001},
+        {.drift_permille = 201},   {.endpoints = "nonsense"},
         {.tls_ca_file = "ca.pem"},
     };
     for (size_t i = 0; i < countof(bad); i++) {

@@ -64,8 +64,7 @@ static void refuses_by_name(void **state)
     for (size_t i = 0; i < countof(rows); i++) {
         char error[BATON_MESSAGE_BYTES] = "";
         void *memory = NULL;
-        assert_null(
-            policy_parse(rows[i].json, &memory, error, sizeof error));
+        assert_null(policy_parse(rows[i].json, &memory, error, sizeof error));
         assert_null(memory);
         if (strstr(error, rows[i].says) == NULL) {
             fail_msg("%s: %s", rows[i].json, error);
@@ -85,9 +84,8 @@ static bool both_take(const char *field, uint64_t value, bool *out_registry)
     struct policy judged;
     uint32_t reason = 0;
     int64_t detail = 0;
-    *out_registry =
-        p != NULL &&
-        policy_from_message(p, &judged, &reason, &detail) == BATON_OK;
+    *out_registry = p != NULL && policy_from_message(p, &judged, &reason,
+                                                     &detail) == BATON_OK;
     free(memory);
     return p != NULL;
 }
@@ -101,9 +99,12 @@ static void agrees_with_the_registry(void **state)
         uint64_t min;
         uint64_t max;
     } rows[] = {
-        {"margin", 1, 20000},        {"cooldown_ms", 1000, 86400000},
-        {"offer_ms", 100, 60000},    {"yield_ms", 100, 60000},
-        {"breaker_moves", 1, 1000},  {"demote_after_ms", 100, 3600000},
+        {"margin", 1, 20000},
+        {"cooldown_ms", 1000, 86400000},
+        {"offer_ms", 100, 60000},
+        {"yield_ms", 100, 60000},
+        {"breaker_moves", 1, 1000},
+        {"demote_after_ms", 100, 3600000},
         {"demote_for_ms", 1000, 86400000},
         {"devices_per_group_max", 1, 1u << 20},
         {"tabs_per_device_max", 1, 1u << 16},
