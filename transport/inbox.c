@@ -43,12 +43,15 @@ static void unlock(struct inbox *in)
     ASSERT(failed == 0);
 }
 
-/* An eventfd's write fails only when its counter is full, and then it is readable: nothing to handle. */
+/* An eventfd's write fails only when its counter is full, and then it is readable: nothing to handle. A signal handler leaves errno as
+ * it was. */
 static void ring(struct inbox *in)
 {
+    int before = errno;
     uint64_t one = 1;
     ssize_t n = write(in->fd, &one, sizeof one);
     (void)n;
+    errno = before;
 }
 
 void inbox_post(struct inbox *in, struct inbox_node *n, bool quiet)

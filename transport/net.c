@@ -244,7 +244,7 @@ bool net_listen(struct net_listener *l, struct inbox *inbox,
         rv = listen_now(l, o);
     }
     /* Each waiting TLS accept holds a whole connection's buffers. */
-    uint32_t want = o->tls != NULL ? 4 : NET_ACCEPTS_MAX;
+    uint32_t want = o->tls != NULL ? 8 : NET_ACCEPTS_MAX;
     while (rv == 0 && l->accepts_n < want) {
         struct net_accept *a = &l->accepts[l->accepts_n];
         a->listener = l;

@@ -31,7 +31,7 @@ void net_tls_fini(struct net_tls *tls);
 bool net_address_ok(const char *address, bool listening);
 
 /* --- listening ---------------------------------------------------------------------------------------------------- */
-#define NET_ACCEPTS_MAX 16
+#define NET_ACCEPTS_MAX 64
 
 struct net_accept {
     nng_aio *aio;

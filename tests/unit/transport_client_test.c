@@ -342,6 +342,45 @@ static void stopped_reader(void **state)
     node_close(&n);
 }
 
+/* Whoever sends a lot doesn't keep the others waiting: 64 frames, then it's the next one's turn. */
+static void streams_take_turns(void **state)
+{
+    (void)state;
+    struct node n;
+    node_options(&n, 3);
+    node_open(&n);
+    int busy = greeted(&n);
+    int other = greeted(&n);
+    WAIT_FOR(&n, n.n[TRANSPORT_CLIENT_OPEN] == 2);
+    transport_clients_pause(n.t, true);
+    struct transport_stats s;
+    transport_stats(n.t, &s);
+    uint64_t before = s.bytes_in;
+    static uint8_t wire[4000];
+    for (size_t i = 0; i + 5 <= sizeof wire; i += 5) {
+        frame_head(wire + i, 1);
+    }
+    put(&n, busy, wire, sizeof wire);
+    WAIT_FOR(&n,
+             (transport_stats(n.t, &s), s.bytes_in == before + sizeof wire));
+    put_frame(&n, other, "ab", 2);
+    WAIT_FOR(
+        &n, (transport_stats(n.t, &s), s.bytes_in == before + sizeof wire + 6));
+    assert_int_equal(n.n[TRANSPORT_CLIENT_FRAME], 0);
+    transport_clients_pause(n.t, false);
+    struct transport_input in;
+    uint32_t waited = 0;
+    while (transport_next(n.t, &in) && in.body.n != 2) {
+        waited += in.type == TRANSPORT_CLIENT_FRAME;
+    }
+    assert_int_equal(in.body.n, 2);
+    assert_int_equal(waited, 64);
+    WAIT_FOR(&n, n.n[TRANSPORT_CLIENT_FRAME] == sizeof wire / 5 - 64);
+    (void)close(busy);
+    (void)close(other);
+    node_close(&n);
+}
+
 static void too_many_are_told(void **state)
 {
     (void)state;
@@ -647,6 +686,7 @@ int main(void)
         cmocka_unit_test(torn_frames),
         cmocka_unit_test(pipelined_frames_stay_in_order),
         cmocka_unit_test(stopped_reader),
+        cmocka_unit_test(streams_take_turns),
         cmocka_unit_test(too_many_are_told),
         cmocka_unit_test(close_says_goodbye),
         cmocka_unit_test(stopping_says_goodbye),
