@@ -10,7 +10,7 @@
 
 #include "tests/script/raft_cluster.h"
 
-#define SEEDS_N 200
+#define SEEDS_N 150
 #define STEPS_N 2500
 
 static uint64_t rng;
