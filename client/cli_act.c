@@ -15,7 +15,7 @@ struct scope_args {
 static int take_scope(struct cli *c, const struct cli_option *options,
                       int extra, struct scope_args *out)
 {
-    const char *args[CLI_POSITIONAL_MAX];
+    const char *args[CLI_POSITIONAL_MAX] = {NULL};
     int n = 0;
     int rc = cli_parse(c, options, args, &n);
     if (rc != CLI_DONE) {
@@ -31,6 +31,7 @@ static int take_scope(struct cli *c, const struct cli_option *options,
                          args[2 + extra]);
     }
     out->last = args[n - 1];
+    ASSERT(out->last != NULL);
     return cli_parse_scope(c, args[0], n - extra == 2 ? args[1] : NULL, 2,
                            &out->scope);
 }

@@ -114,19 +114,25 @@ static const struct cli_option *match(const struct cli_option *options,
     return NULL;
 }
 
-/* One option at argv[*at], which moves to its last word. */
+struct words {
+    int argc;
+    char **argv;
+    int at;
+};
+
+/* The option at w->at, which moves to its last word. */
 static int take_option(struct cli *c, const struct cli_option *o,
-                       const char *value, int argc, char **argv, int *at)
+                       const char *value, struct words *w)
 {
     if (o->type == CLI_FLAG && value == NULL) {
         *(bool *)o->out = true;
         return CLI_DONE;
     }
     if (value == NULL) {
-        if (*at + 1 >= argc) {
+        if (w->at + 1 >= w->argc) {
             return cli_usage(c, "%s needs a value", o->name);
         }
-        value = argv[++*at];
+        value = w->argv[++w->at];
     }
     return take_value(c, o, value);
 }
@@ -135,8 +141,9 @@ int cli_parse(struct cli *c, const struct cli_option *options,
               const char *out[CLI_POSITIONAL_MAX], int *out_n)
 {
     *out_n = 0;
-    for (int i = 0; i < c->argc; i++) {
-        const char *arg = c->argv[i];
+    struct words w = {.argc = c->argc, .argv = c->argv};
+    for (; w.at < w.argc; w.at++) {
+        const char *arg = w.argv[w.at];
         if (strcmp(arg, "--") == 0) {
             break;
         }
@@ -152,7 +159,7 @@ int cli_parse(struct cli *c, const struct cli_option *options,
         if (o == NULL) {
             return cli_usage(c, "%s has no option %s", c->verb->name, arg);
         }
-        int rc = take_option(c, o, value, c->argc, c->argv, &i);
+        int rc = take_option(c, o, value, &w);
         if (rc != CLI_DONE) {
             return rc;
         }
@@ -174,16 +181,17 @@ int cli_parse_globals(struct cli *c, int *argc, char **argv, bool *out_help,
     };
     int kept = 1;
     bool behind = false;
-    for (int i = 1; i < *argc; i++) {
-        behind = behind || strcmp(argv[i], "--") == 0;
+    struct words w = {.argc = *argc, .argv = argv, .at = 1};
+    for (; w.at < w.argc; w.at++) {
+        behind = behind || strcmp(argv[w.at], "--") == 0;
         const char *value = NULL;
         const struct cli_option *o =
-            behind ? NULL : match(globals, argv[i], &value);
+            behind ? NULL : match(globals, argv[w.at], &value);
         if (o == NULL) {
-            argv[kept++] = argv[i];
+            argv[kept++] = argv[w.at];
             continue;
         }
-        int rc = take_option(c, o, value, *argc, argv, &i);
+        int rc = take_option(c, o, value, &w);
         if (rc != CLI_DONE) {
             return rc;
         }

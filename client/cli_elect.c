@@ -57,6 +57,7 @@ static void on_lost(void *arg, uint64_t session, const char *scope,
 
 static void child_exec(const struct election *e, char **command)
 {
+    ASSERT(command != NULL && command[0] != NULL);
     char epoch[32];
     char scope[SCOPE_BYTES];
     (void)snprintf(epoch, sizeof epoch, "%llu", (unsigned long long)e->epoch);
@@ -307,6 +308,7 @@ int cli_elect(struct cli *c)
     if (rc != CLI_DONE) {
         return rc;
     }
+    ASSERT(command != NULL);
     cli_signals();
     struct baton_options options = {.ttl_ms = e.ttl_ms,
                                     .label = "baton elect",

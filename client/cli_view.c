@@ -87,20 +87,27 @@ static void learn(struct cli *c, const struct view *v)
     (void)pthread_mutex_unlock(&c->b->lock);
 }
 
+static const Pb__NodeStatus *find_member(const Pb__StatusResult *s,
+                                         const char *address)
+{
+    for (size_t i = 0; s != NULL && i < s->n_nodes; i++) {
+        if (strcmp(s->nodes[i]->endpoint, address) == 0) {
+            return s->nodes[i];
+        }
+    }
+    return NULL;
+}
+
 /* Who an address belongs to that didn't answer: the others know. */
 static void name_unreached(struct view *v)
 {
     for (size_t i = 0; i < v->nodes_n; i++) {
         struct view_node *n = &v->nodes[i];
-        for (size_t j = 0; n->status == NULL && n->id == 0 && j < v->nodes_n;
-             j++) {
-            const Pb__StatusResult *s = v->nodes[j].status;
-            for (size_t k = 0; s != NULL && k < s->n_nodes; k++) {
-                if (strcmp(s->nodes[k]->endpoint, n->address) == 0) {
-                    n->id = s->nodes[k]->id;
-                    n->http = s->nodes[k]->http;
-                }
-            }
+        for (size_t j = 0; n->status == NULL && j < v->nodes_n; j++) {
+            const Pb__NodeStatus *member =
+                find_member(v->nodes[j].status, n->address);
+            n->id = member != NULL ? member->id : n->id;
+            n->http = member != NULL ? member->http : n->http;
         }
     }
 }

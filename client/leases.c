@@ -212,8 +212,10 @@ void lease_renew_answered(struct baton *b, uint32_t from,
     if (m->status == PB__STATUS__OK &&
         m->result_case == PB__CLIENT_MESSAGE__RESULT_RENEW) {
         route_is_leader(&b->route, from);
-        if (lease_renew_acked(&b->lease, m->renew->number, m->renew->ttl_ms,
-                              m->renew->next_ms, now_ms, client_random(b))) {
+        const struct client_ack ack = {.number = m->renew->number,
+                                       .ttl_ms = m->renew->ttl_ms,
+                                       .next_ms = m->renew->next_ms};
+        if (lease_renew_acked(&b->lease, &ack, now_ms, client_random(b))) {
             proven(b, now_ms);
         }
         return;

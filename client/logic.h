@@ -167,10 +167,15 @@ void lease_opened(struct client_lease *l, uint64_t id, uint64_t now_ms);
 bool lease_renew_due(const struct client_lease *l, uint64_t now_ms);
 /* A renewal leaves now; its number. Unless it's acknowledged, the next one follows soon. */
 MUST_USE uint64_t lease_renew_sent(struct client_lease *l, uint64_t now_ms);
-/* Renewal `number` was acknowledged, in whatever order; `next_ms`: the server's wish. False: it isn't one of ours, or too old to
- * know when it was sent. */
-bool lease_renew_acked(struct client_lease *l, uint64_t number, uint32_t ttl_ms,
-                       uint32_t next_ms, uint64_t now_ms, uint32_t random);
+/* What the server said to a renewal. */
+struct client_ack {
+    uint64_t number;
+    uint32_t ttl_ms;  /* 0: as before */
+    uint32_t next_ms; /* its wish for the next one; 0: none */
+};
+/* One was acknowledged, in whatever order. False: it isn't one of ours, or too old to know when it was sent. */
+bool lease_renew_acked(struct client_lease *l, const struct client_ack *ack,
+                       uint64_t now_ms, uint32_t random);
 /* The cluster says that it's gone. */
 void lease_ended(struct client_lease *l);
 /* May sessions of this lease act as leaders now? */

@@ -64,26 +64,27 @@ uint64_t lease_renew_sent(struct client_lease *l, uint64_t now_ms)
     return l->number;
 }
 
-bool lease_renew_acked(struct client_lease *l, uint64_t number, uint32_t ttl_ms,
-                       uint32_t next_ms, uint64_t now_ms, uint32_t random)
+bool lease_renew_acked(struct client_lease *l, const struct client_ack *ack,
+                       uint64_t now_ms, uint32_t random)
 {
-    const struct lease_sent *s = &l->sent[number % LEASE_SENT_MAX];
-    if (l->phase != LEASE_LIVE || number == 0 || s->number != number) {
+    const struct lease_sent *s = &l->sent[ack->number % LEASE_SENT_MAX];
+    if (l->phase != LEASE_LIVE || ack->number == 0 ||
+        s->number != ack->number) {
         return false;
     }
     ASSERT(s->sent_ms <= now_ms);
     if (s->sent_ms < l->proven_ms) {
         return true; /* overtaken by a newer one */
     }
-    if (ttl_ms != 0) {
-        l->ttl_ms = ttl_ms;
+    if (ack->ttl_ms != 0) {
+        l->ttl_ms = ack->ttl_ms;
     }
     l->proven_ms = s->sent_ms;
     l->deadline_ms = s->sent_ms + lease_usable_ms(l->ttl_ms, l->drift_permille);
     /* Counted from the send, too, and up to a tenth earlier, so that leases opened together drift apart. Never so late that
      * one lost message costs the lease. */
-    uint64_t gap =
-        min_u64(next_ms != 0 ? next_ms : l->ttl_ms / 3u, l->ttl_ms / 2u);
+    uint64_t gap = min_u64(ack->next_ms != 0 ? ack->next_ms : l->ttl_ms / 3u,
+                           l->ttl_ms / 2u);
     gap -= random % (gap / 10 + 1);
     l->next_ms = max_u64(s->sent_ms + gap, now_ms + 1);
     return true;

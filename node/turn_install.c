@@ -166,6 +166,10 @@ static void finish(struct turn *t)
                            "that came with them");
         return;
     }
+    /* What happened between our last event and the checkpoint is nobody's to tell: the history begins anew. */
+    t->horizon = c->pos.index + 1;
+    t->events_stored = c->pos.index;
+    t->event_marks_n = 0;
     t->counters.snapshots_installed++;
     turn_log(t, 2, "snapshot_installed from=%u index=%llu", t->incoming_from,
              (unsigned long long)c->pos.index);

@@ -26,6 +26,7 @@
 #define ARENA_INPUT_BYTES   (64u << 20)
 #define ARENA_APPLY_BYTES   (8u << 20)
 #define ARENA_ANSWER_BYTES  (16u << 20)
+#define ARENA_DUTY_BYTES    (1u << 20)
 
 /* A message that promises something, until batch `after` is on disk. */
 struct held {
@@ -189,6 +190,8 @@ struct turn {
 
     struct arena input; /* decoded message of one input, and what it leads to */
     struct arena apply; /* decoded command of one entry */
+    struct arena
+        duty; /* what a leader proposes of itself, while it's being proposed */
     struct arena answer; /* an answer being built; rows of a checkpoint */
     uint8_t *frame;      /* FRAME_SCRATCH_BYTES: one encoded message */
     uint8_t *command;    /* FRAME_CLIENT_BYTES_MAX: one encoded command */
@@ -261,6 +264,7 @@ struct turn {
     raft_index pending_high; /* highest index ever waited for */
     uint64_t pending_scan_ms;
     struct read *reads;
+    uint64_t reads_scan_ms;
     uint64_t reads_head; /* counted without wrapping */
     uint64_t reads_tail;
     uint64_t confirmed_ticket;

@@ -134,6 +134,19 @@ uint32_t due_rescore(const struct registry *r, slot namespace_, uint64_t *out,
     return n;
 }
 
+void due_rescored(struct registry *r, slot namespace_)
+{
+    uint64_t found = 0;
+    slot next = 0;
+    uint32_t n = due_rescore(r, namespace_, &found, 1, &next);
+    if (next == SLOT_END) {
+        next = r->pools[OBJECT_SESSION].high + 1;
+    }
+    ASSERT(next >= namespace_at(r, namespace_)->rescore_from);
+    /* The one that was found is still to do. */
+    namespace_at(r, namespace_)->rescore_from = next - n;
+}
+
 /* The `max` first of the heap that are due, in order, without touching the heap: those whose parents are taken already wait
  * in a sorted list, `ahead`. */
 struct ahead {

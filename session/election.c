@@ -360,6 +360,7 @@ void election_rescore(struct apply *a, const Pb__Rescore *c)
         dirty_mark(r, OBJECT_NAMESPACE, n);
         due_set(r, DUE_NAMESPACE, n, UINT64_MAX);
     } else {
+        due_rescored(r, n);
         due_set(r, DUE_NAMESPACE, n, a->time_ms);
     }
 }

@@ -445,6 +445,9 @@ uint64_t due_at(const struct registry *r,
 #define SLOT_END UINT32_MAX
 uint32_t due_rescore(const struct registry *r, slot namespace_, uint64_t *out,
                      uint32_t max, slot *out_next);
+/* A part was rescored: moves rescore_from on, so that the next part begins where there's something left. A hint of this replica's own:
+ * slots differ, and so may hints. */
+void due_rescored(struct registry *r, slot namespace_);
 
 /* --- emit.c: events ------------------------------------------------------------------------------------------------------- */
 /* A new event with the paths, slots, score, capabilities and lease of the session (0: none) filled in. */

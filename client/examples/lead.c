@@ -15,8 +15,9 @@ static void work(struct baton *b, unsigned long long epoch)
     /* Right before what must not be done by two: how long may we still act? */
     unsigned long long right_ms = baton_right_ms(b);
     if (right_ms > 100) {
-        printf("leading, epoch %llu, sure for %llu ms\n", epoch, right_ms);
-        fflush(stdout);
+        (void)printf("leading, epoch %llu, sure for %llu ms\n", epoch,
+                     right_ms);
+        (void)fflush(stdout);
     }
 }
 
@@ -25,7 +26,7 @@ static void hand_over(struct baton *b, const struct baton_handover *h)
 {
     struct baton_reply r = {0};
     if (baton_yield(b, NULL, h, &r) != BATON_OK) {
-        fprintf(stderr, "could not hand over: %s\n", r.message);
+        (void)fprintf(stderr, "could not hand over: %s\n", r.message);
     }
     baton_reply_free(&r);
 }
@@ -42,7 +43,7 @@ static void lead(struct baton *b, struct baton_handover *h)
             continue;
         }
         if (e.type == BATON_LEASE_ENDED) {
-            fprintf(stderr, "the lease ended: %s\n", e.message);
+            (void)fprintf(stderr, "the lease ended: %s\n", e.message);
             return;
         }
         if (e.session != h->session || !e.group_scope) {
@@ -50,14 +51,14 @@ static void lead(struct baton *b, struct baton_handover *h)
         }
         if (e.type == BATON_GRANTED) {
             h->epoch = e.epoch;
-            printf("granted, epoch %llu\n", (unsigned long long)e.epoch);
+            (void)printf("granted, epoch %llu\n", (unsigned long long)e.epoch);
         } else if (e.type == BATON_YIELD) {
             h->state = "all done up to here";
             h->state_n = 19;
             hand_over(b, h);
         } else if (e.type == BATON_LOST) {
             h->epoch = 0;
-            printf("lost\n");
+            (void)printf("lost\n");
         }
     }
 }
@@ -65,14 +66,14 @@ static void lead(struct baton *b, struct baton_handover *h)
 int main(int argc, char **argv)
 {
     if (argc != 4) {
-        fprintf(stderr, "usage: lead NAMESPACE GROUP DEVICE\n");
+        (void)fprintf(stderr, "usage: lead NAMESPACE GROUP DEVICE\n");
         return 1;
     }
     struct baton *b = NULL;
     char error[256];
     struct baton_options options = {.label = "lead.c", .ttl_ms = 5000};
     if (baton_open(&options, &b, error, sizeof error) != BATON_OK) {
-        fprintf(stderr, "%s\n", error);
+        (void)fprintf(stderr, "%s\n", error);
         return 1;
     }
     struct baton_session_options session = {
@@ -85,7 +86,7 @@ int main(int argc, char **argv)
         lead(b, &h);
         code = 0;
     } else {
-        fprintf(stderr, "%s: %s\n", status_name(r.status), r.message);
+        (void)fprintf(stderr, "%s: %s\n", status_name(r.status), r.message);
     }
     baton_reply_free(&r);
     baton_close(b, BATON_LEAVE_CLOSE, 0);

@@ -1,9 +1,9 @@
 /* disk_preload.c - makes the disk of a program that runs already hang or fail: for tests with real processes.
  *
  *     cc -shared -fPIC -D_GNU_SOURCE -I. tests/fault/disk_preload.c -o disk_preload.so
- *     BATON_DISK_FAULT=/tmp/x/fault LD_PRELOAD=./disk_preload.so batond ...
+ *     DISK_FAULT=/tmp/x/fault LD_PRELOAD=./disk_preload.so batond ...
  *
- * Before each pwrite(), writev(), fdatasync() and fsync() of a regular file the file named by BATON_DISK_FAULT is read:
+ * Before each pwrite(), writev(), fdatasync() and fsync() of a regular file the file named by DISK_FAULT is read:
  *
  *     absent or empty   nothing happens
  *     stall             the call waits while somebody else holds an exclusive flock() on that file: take the lock, write
@@ -24,7 +24,7 @@
 /* True if the call is to fail, with errno set; waits if it is to hang. */
 static int fault(int fd)
 {
-    const char *path = getenv("BATON_DISK_FAULT");
+    const char *path = getenv("DISK_FAULT");
     struct stat st;
     char word[32] = "";
     if (path == NULL || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {

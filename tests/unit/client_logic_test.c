@@ -37,6 +37,14 @@ static struct client_lease opened(uint64_t sent_ms, uint64_t answered_ms)
     return l;
 }
 
+static bool acked(struct client_lease *l, uint64_t number, uint32_t next_ms,
+                  uint64_t now_ms, uint32_t random)
+{
+    const struct client_ack ack = {
+        .number = number, .ttl_ms = 10000, .next_ms = next_ms};
+    return lease_renew_acked(l, &ack, now_ms, random);
+}
+
 static void lease_deadline_counts_from_send(void **state)
 {
     (void)state;
@@ -46,7 +54,7 @@ static void lease_deadline_counts_from_send(void **state)
     uint64_t n = lease_renew_sent(&l, 2000);
     assert_false(lease_renew_due(&l, 2000));
     /* The acknowledgement is four seconds late: it proves nothing about those. */
-    assert_true(lease_renew_acked(&l, n, 10000, 3000, 6000, 0));
+    assert_true(acked(&l, n, 3000, 6000, 0));
     assert_int_equal(l.deadline_ms, 2000 + 9801);
     assert_true(lease_leads(&l, 11800));
     assert_false(lease_leads(&l, 11801));
@@ -69,10 +77,10 @@ static void lease_acks_out_of_order(void **state)
     struct client_lease l = opened(1000, 1000);
     uint64_t first = lease_renew_sent(&l, 2000);
     uint64_t second = lease_renew_sent(&l, 3000);
-    assert_true(lease_renew_acked(&l, second, 10000, 3000, 3100, 0));
+    assert_true(acked(&l, second, 3000, 3100, 0));
     assert_int_equal(l.deadline_ms, 3000 + 9801);
     /* The older one comes later: it moves nothing back. */
-    assert_true(lease_renew_acked(&l, first, 10000, 3000, 3200, 0));
+    assert_true(acked(&l, first, 3000, 3200, 0));
     assert_int_equal(l.deadline_ms, 3000 + 9801);
     assert_int_equal(l.proven_ms, 3000);
 }
@@ -82,13 +90,13 @@ static void lease_foreign_acks(void **state)
     (void)state;
     struct client_lease l = opened(1000, 1000);
     uint64_t first = lease_renew_sent(&l, 2000);
-    assert_false(lease_renew_acked(&l, 0, 10000, 0, 2100, 0));
-    assert_false(lease_renew_acked(&l, first + 1, 10000, 0, 2100, 0));
+    assert_false(acked(&l, 0, 0, 2100, 0));
+    assert_false(acked(&l, first + 1, 0, 2100, 0));
     for (int i = 0; i < LEASE_SENT_MAX; i++) {
         assert_int_equal(lease_renew_sent(&l, 2100), first + 1 + (uint64_t)i);
     }
     /* Nobody knows any more when that one was sent. */
-    assert_false(lease_renew_acked(&l, first, 10000, 0, 2200, 0));
+    assert_false(acked(&l, first, 0, 2200, 0));
     assert_int_equal(l.deadline_ms, 1000 + 9801);
 }
 
@@ -99,16 +107,16 @@ static void lease_next_renewal(void **state)
     uint64_t n = lease_renew_sent(&l, 2000);
     /* Unanswered: again well before the server's usual gap. */
     assert_int_equal(lease_wake_ms(&l), 3000);
-    assert_true(lease_renew_acked(&l, n, 10000, 3000, 2010, 0));
+    assert_true(acked(&l, n, 3000, 2010, 0));
     assert_int_equal(lease_wake_ms(&l), 5000);
     for (uint32_t random = 0; random < 1000; random += 7) {
         n = lease_renew_sent(&l, 5000);
-        assert_true(lease_renew_acked(&l, n, 10000, 3000, 5001, random));
+        assert_true(acked(&l, n, 3000, 5001, random));
         assert_in_range(lease_wake_ms(&l), 5000 + 2700, 5000 + 3000);
     }
     /* A server that asks for too much: never later than half of the TTL. */
     n = lease_renew_sent(&l, 9000);
-    assert_true(lease_renew_acked(&l, n, 10000, 60000, 9001, 0));
+    assert_true(acked(&l, n, 60000, 9001, 0));
     assert_int_equal(lease_wake_ms(&l), 9000 + 5000);
 }
 
@@ -119,7 +127,7 @@ static void lease_that_ended(void **state)
     uint64_t n = lease_renew_sent(&l, 2000);
     lease_ended(&l);
     assert_false(lease_leads(&l, 2001));
-    assert_false(lease_renew_acked(&l, n, 10000, 3000, 2100, 0));
+    assert_false(acked(&l, n, 3000, 2100, 0));
     assert_false(lease_leads(&l, 2101));
     assert_int_equal(lease_wake_ms(&l), UINT64_MAX);
     lease_opening(&l, 3000);
@@ -133,7 +141,7 @@ static void lease_late_but_alive(void **state)
     struct client_lease l = opened(1000, 1000);
     uint64_t n = lease_renew_sent(&l, 2000);
     assert_false(lease_leads(&l, 11000));
-    assert_true(lease_renew_acked(&l, n, 10000, 3000, 11500, 0));
+    assert_true(acked(&l, n, 3000, 11500, 0));
     assert_true(lease_leads(&l, 11500));
     assert_false(lease_leads(&l, 11801));
 }

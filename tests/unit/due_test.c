@@ -129,12 +129,58 @@ static void test_arena_full(void **state)
     kit_fini(&k);
 }
 
+/* More slots than one look takes in: the parts get to the end all the same, also on a node that loaded rows half way. */
+static void test_rescoring_gets_to_the_end(void **state)
+{
+    (void)state;
+    const uint32_t sessions = 40000;
+    struct registry_limits limits = KIT_LIMITS;
+    struct kit k;
+    limits.sessions_n = 2 * sessions;
+    limits.session_extras_n = 2 * sessions;
+    kit_init_limits(&k, &limits);
+    k.unchecked = true;
+    uint64_t lease = kit_lease(&k, 1, "relay");
+    for (uint32_t i = 0; i < sessions; i++) {
+        char path[64];
+        /* The other namespace's come first. */
+        (void)snprintf(path, sizeof path, "%s/g%u/d%u/t%u",
+                       i < 20000 ? "other" : "ns", i % 25, i % 50, i);
+        (void)kit_session(&k, lease, path, (int)(i % 100));
+    }
+    Pb__Command c = PB__COMMAND__INIT;
+    Pb__SetPolicy m = PB__SET_POLICY__INIT;
+    Pb__Policy policy = PB__POLICY__INIT;
+    policy.margin = 20000;
+    m.namespace_ = "ns";
+    m.policy = &policy;
+    c.op_case = PB__COMMAND__OP_SET_POLICY;
+    c.set_policy = &m;
+    assert_int_equal(kit_client(&k, lease, &c)->status, BATON_OK);
+    struct namespace_ *ns =
+        namespace_at(k.r, find_namespace(k.r, codec_text("ns")));
+    k.time_ms += 1;
+    uint32_t parts = 0;
+    while (ns->rescoring) {
+        (void)kit_due(&k);
+        parts++;
+        if (parts == 100) {
+            ns->rescore_from = 0; /* as after loading */
+        }
+        assert_true(parts < 20000 / SWEEP_MAX + 20);
+    }
+    assert_true(parts >= 20000 / SWEEP_MAX);
+    registry_check(k.r); /* all are scored under the new policy */
+    kit_fini(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_as_a_list),
         cmocka_unit_test(test_commands_in_order),
         cmocka_unit_test(test_arena_full),
+        cmocka_unit_test(test_rescoring_gets_to_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

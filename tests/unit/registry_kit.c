@@ -60,7 +60,9 @@ const struct reply *kit_apply(struct kit *k, const Pb__Command *command)
         .command = command,
     };
     registry_apply(k->r, &entry, k->out);
-    registry_check(k->r);
+    if (!k->unchecked) {
+        registry_check(k->r);
+    }
     return &k->out->reply;
 }
 

@@ -14,6 +14,7 @@ struct kit {
     uint64_t time_ms;
     uint64_t
         sequence; /* of the last command of a client: one count for all of them */
+    bool unchecked; /* no registry_check() after each apply: for many objects */
 };
 
 #define KIT_LIMITS                                                             \

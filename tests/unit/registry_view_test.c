@@ -137,15 +137,15 @@ static void test_walks_see_everything_once(void **state)
     for (uint32_t g = 1; g <= registry_group_slots(k.r); g++) {
         struct scope_view scope;
         struct session_view session;
-        uint32_t device_at_ = 0;
-        uint64_t session_at_ = 0;
+        uint32_t device = 0;
+        uint64_t member = 0;
         assert_int_equal(registry_group_namespace(k.r, g) != 0,
                          registry_group_scope(k.r, g, &scope));
-        while (registry_group_device(k.r, g, &device_at_, &scope)) {
+        while (registry_group_device(k.r, g, &device, &scope)) {
             assert_false(scope.group_scope);
             devices++;
         }
-        while (registry_group_session(k.r, g, &session_at_, &session)) {
+        while (registry_group_session(k.r, g, &member, &session)) {
             assert_int_equal(session.group_slot, g);
             seen += session.id;
             sessions++;
@@ -184,8 +184,8 @@ static void test_empty_slots(void **state)
     struct scope_view scope;
     struct session_view session;
     struct lease_view lease_view;
-    uint32_t device_at_ = 0;
-    uint64_t session_at_ = 0;
+    uint32_t device = 0;
+    uint64_t member = 0;
     kit_init(&k);
     assert_int_equal(registry_group_slots(k.r), 0);
     assert_false(registry_group_scope(k.r, 1, &scope));
@@ -197,8 +197,8 @@ static void test_empty_slots(void **state)
     for (int walked = 0; walked < 2; walked++) {
         assert_int_equal(registry_group_namespace(k.r, 1), 0);
         assert_false(registry_group_scope(k.r, 1, &scope));
-        assert_false(registry_group_device(k.r, 1, &device_at_, &scope));
-        assert_false(registry_group_session(k.r, 1, &session_at_, &session));
+        assert_false(registry_group_device(k.r, 1, &device, &scope));
+        assert_false(registry_group_session(k.r, 1, &member, &session));
         assert_false(registry_session_at(k.r, 1, &session));
         assert_false(registry_lease_at(k.r, 1, &lease_view));
         assert_int_equal(registry_find_namespace(k.r, codec_text("ns")), 0);
