@@ -1,0 +1,239 @@
+"""Who leads the cluster, and what survives when that node dies."""
+import signal
+import threading
+import time
+
+import wire
+from lab import ELECTION_S, PATIENCE, Relay, equal, path_of, run, until
+
+
+def first_election(lab):
+    cluster = lab.cluster()
+    leader = cluster.leader()
+    status = lab.baton(cluster, 'status')
+    equal('leader', status['leader'], leader.id)
+    equal('nodes', sorted(node['id'] for node in status['nodes']), [1, 2, 3])
+    for node in status['nodes']:
+        real = cluster.nodes[node['id']]
+        equal('endpoint', node['endpoint'], real.client)
+        equal('http', node['http'], real.http)
+        equal('role', node['role'],
+              'leader' if real is leader else 'follower')
+        assert int(node['term']) >= 1 and int(node['commit']) >= 1, node
+        assert int(node['applied']) >= 1, node
+    for field in ('sessions', 'leases', 'scopes'):
+        equal(field, status[field], 0)
+    equal('alarms', status['alarms'], [])
+
+
+class Opener(threading.Thread):
+    """A client that opens one session after the other, and remembers which were acknowledged, and when."""
+
+    def __init__(self, cluster, number):
+        super().__init__(daemon=True)
+        self.cluster = cluster
+        self.number = number
+        self.acknowledged = []
+        self.stopping = False
+        self.error = None
+
+    def run(self):
+        try:
+            relay = Relay(self.cluster)
+            while not self.stopping:
+                tab = 'tab-%d' % len(self.acknowledged)
+                reply = relay.open('load/g%d/device' % self.number, tab)
+                self.acknowledged.append((time.monotonic(), reply.id, tab))
+            relay.close()
+        except Exception as error:  # told by finish()
+            self.error = error
+
+    def finish(self):
+        self.stopping = True
+        self.join(PATIENCE)
+        assert self.error is None, self.error
+        assert not self.is_alive(), 'a client did not end'
+
+
+def kill_leader_under_load(lab):
+    cluster = lab.cluster()
+    openers = [Opener(cluster, number) for number in range(8)]
+    for opener in openers:
+        opener.start()
+    until('sessions are opened', lambda: all(
+        len(opener.acknowledged) > 20 for opener in openers))
+    old = cluster.leader()
+    old.kill()
+    killed = time.monotonic()
+    until('sessions are opened again', lambda: all(
+        opener.acknowledged[-1][0] > killed + 0.1 for opener in openers))
+    for opener in openers:
+        opener.finish()
+    again = min(at for opener in openers for at, _, _ in opener.acknowledged
+                if at > killed + 0.1)
+    assert again - killed < 3 * ELECTION_S + 0.5, \
+        'writes again after %.2f s' % (again - killed)
+    found = {(one['session'], one['group'], one['tab'])
+             for one in lab.sessions(cluster, 'load')}
+    for opener in openers:
+        for _, session, tab in opener.acknowledged:
+            mine = (str(session), 'load/g%d' % opener.number, tab)
+            assert mine in found, 'acknowledged, and lost: %r' % (mine,)
+    # Each client waited for each answer, so nothing else may be there: a retry that was applied twice would show as one.
+    equal('sessions', len(found),
+          sum(len(opener.acknowledged) for opener in openers))
+    old.start()
+    cluster.leader()
+    cluster.level()
+
+
+def kill_all_and_restart(lab):
+    cluster = lab.cluster()
+    relay = Relay(cluster)
+    opened = [relay.open('acme/alice/laptop', 'tab-%d' % number).id
+              for number in range(50)]
+    before = relay.leader('acme/alice/laptop')
+    for node in cluster:
+        node.signal(signal.SIGKILL)
+    for node in cluster:
+        node.process.ended()
+    relay.close()
+    for node in cluster:
+        node.start()
+    cluster.leader()
+    found = {int(one['session']) for one in lab.sessions(cluster, 'acme')}
+    equal('sessions', found, set(opened))
+    after = relay.leader('acme/alice/laptop')
+    equal('epoch', (after.epoch, after.session), (before.epoch, before.session))
+    equal('renewal', relay.renew().status, 'OK')
+
+
+def minority_refuses(lab):
+    cluster = lab.cluster()
+    relay = Relay(cluster)
+    session = relay.open('acme/alice/laptop', 'tab-1').id
+    cluster.level()
+    alone = cluster.leader()
+    for node in cluster.followers():
+        node.kill()
+    started = time.monotonic()
+    lab.baton(cluster, 'leader', 'acme/alice', code=3, timeout='1s')
+    lab.baton(cluster, 'resign', 'acme/alice', session, code=3, timeout='1s')
+    lab.baton(cluster, 'sessions', 'acme', code=3, timeout='1s')
+    took = time.monotonic() - started
+    assert took < 6, 'three requests with 1 s each took %.1f s' % took
+    until('it is no leader any more',
+          lambda: alone.status().self.role != 'leader')
+    one = lab.baton(cluster, 'leader', 'acme/alice', '--stale')
+    equal('session', one['session'], str(session))
+    equal('consistency', one['consistency'], 'stale')
+    until('its age grows with time', lambda: lab.baton(
+        cluster, 'leader', 'acme/alice', '--stale')['age_ms']
+        > one['age_ms'] + 100)
+    equal('sessions', [one['session'] for one in lab.sessions(
+        cluster, 'acme', '--stale')], [str(session)])
+    status = lab.baton(cluster, 'status', code=3, timeout='1s')
+    roles = sorted(node['role'] for node in status[0]['nodes'])
+    equal('unreachable', roles.count('unreachable'), 2)
+
+
+def transfer(lab):
+    cluster = lab.cluster()
+    old = cluster.leader()
+    new = cluster.followers()[0]
+    moved = lab.baton(cluster, 'transfer', new.id)
+    equal('leader', moved['leader'], new.id)
+    assert cluster.leader() is new
+    assert int(moved['term']) > 1
+    assert old.status().self.role == 'follower'
+    refused = lab.baton(cluster, 'transfer', 9, code=2)
+    assert 'no such node' in refused['message'], refused
+
+
+def sigterm_hands_over(lab):
+    """With an election timeout far above the deadline: only a hand-over can have made the new leader."""
+    cluster = lab.cluster(election_ms=5000, heartbeat_ms=100)
+    old = cluster.leader(patience=40)
+    others = cluster.followers()
+    old.signal(signal.SIGTERM)
+    started = time.monotonic()
+    equal('exit code', old.process.ended(2.0), 0)
+    cluster.leader(others, patience=3.0)
+    assert time.monotonic() - started < 4.0
+    for node in others:
+        node.signal(signal.SIGTERM)
+    started = time.monotonic()
+    for node in others:
+        equal('exit code of %d' % node.id, node.process.ended(4.0), 0)
+    took = time.monotonic() - started
+    assert took < 2.0, 'SIGTERM of the last two took %.1f s' % took
+
+
+def sigterm_of_all(lab):
+    cluster = lab.cluster()
+    Relay(cluster).open('acme/alice/laptop', 'tab-1')
+    started = time.monotonic()
+    for node in cluster:
+        node.signal(signal.SIGTERM)
+    for node in cluster:
+        equal('exit code of %d' % node.id, node.process.ended(), 0)
+    took = time.monotonic() - started
+    assert took < 2.0, 'took %.1f s' % took
+    for node in cluster:
+        node.start()
+    cluster.leader()
+    equal('sessions', len(lab.sessions(cluster, 'acme')), 1)
+
+
+def paused_leader(lab):
+    """SIGSTOP for longer than the TTL: another one leads, no client notices, and the old one follows when it wakes."""
+    cluster = lab.cluster()
+    session = lab.session(cluster, 'acme/alice', 'laptop', 'tab-1',
+                          '--ttl', '2s')
+    epoch = session.wait(role='leader', scope='acme/alice')['epoch']
+    cluster.level()
+    old = cluster.leader()
+    others = cluster.followers()
+    old.signal(signal.SIGSTOP)
+    stopped = time.monotonic()
+    new = cluster.leader(others)
+    until('longer than the TTL', lambda: time.monotonic() - stopped > 3.0)
+    old.signal(signal.SIGCONT)
+    until('the old leader follows', lambda:
+          old.status().leader == new.id
+          and old.status().self.role == 'follower')
+    cluster.level()
+    now = lab.baton(cluster, 'leader', 'acme/alice')
+    equal('holder', (now['session'], now['epoch']), (session.id, epoch))
+    assert session.find(event='lost') is None, session.lines
+    assert session.process.running()
+    for node in cluster:
+        equal('leases expired on %d' % node.id,
+              node.metrics()['baton_leases_expired_total'], 0)
+
+
+def paused_leader_answers_nothing_old(lab):
+    """What a leader is asked while it sleeps, it must not answer from what it knew."""
+    cluster = lab.cluster()
+    relay = Relay(cluster)
+    session = relay.open('acme/alice/laptop', 'tab-1').id
+    cluster.level()
+    old = cluster.leader()
+    others = cluster.followers()
+    stream = wire.Stream(old.client)
+    old.signal(signal.SIGSTOP)
+    request = stream.send(get_leader={'scope': path_of('acme/alice')})
+    new = cluster.leader(others)
+    relay.drop(old)
+    relay.at = new
+    equal('close', relay.command('close_session', {
+        'session': session, 'attachment': 1}).status, 'OK')
+    old.signal(signal.SIGCONT)
+    answer = stream.next(request)
+    assert answer.status != 'OK', 'an answer from before: %r' % answer
+
+
+if __name__ == '__main__':
+    run([first_election, kill_leader_under_load, kill_all_and_restart,
+         minority_refuses, transfer, sigterm_hands_over, sigterm_of_all,
+         paused_leader, paused_leader_answers_nothing_old])
