@@ -161,7 +161,7 @@ int cli_handoff(struct cli *c)
     uint64_t to = 0;
     const struct cli_option options[] = {{"--to", CLI_U64, &to},
                                          {NULL, CLI_FLAG, NULL}};
-    struct scope_args args;
+    struct scope_args args = {.last = ""};
     int rc = take_scope(c, options, 0, &args);
     if (rc != CLI_DONE) {
         return rc;
@@ -207,7 +207,7 @@ static int moved(struct cli *c, const struct cli_scope *s,
 int cli_resign(struct cli *c)
 {
     const struct cli_option options[] = {{NULL, CLI_FLAG, NULL}};
-    struct scope_args args;
+    struct scope_args args = {.last = ""};
     int rc = take_scope(c, options, 1, &args);
     if (rc != CLI_DONE) {
         return rc;
@@ -233,7 +233,7 @@ int cli_demote(struct cli *c)
     const char *reason = NULL;
     const struct cli_option options[] = {{"--reason", CLI_TEXT, &reason},
                                          {NULL, CLI_FLAG, NULL}};
-    struct scope_args args;
+    struct scope_args args = {.last = ""};
     int rc = take_scope(c, options, 0, &args);
     if (rc != CLI_DONE) {
         return rc;
