@@ -543,7 +543,11 @@ static void pause_stops_clients_only(void **state)
     (void)state;
     struct node n;
     node_options(&n, 3);
-    n.o.admin_path = "/tmp/baton-pause-test.sock";
+    char dir[] = "/tmp/baton-pause-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    char path[64];
+    (void)snprintf(path, sizeof path, "%s/admin.sock", dir);
+    n.o.admin_path = path;
     n.echo = true;
     node_open(&n);
     int fd = greeted(&n);
@@ -562,6 +566,7 @@ static void pause_stops_clients_only(void **state)
     link_loop_close(loop);
     (void)close(fd);
     node_close(&n);
+    assert_int_equal(rmdir(dir), 0); /* the socket went with it */
 }
 
 static void admin_socket(void **state)
