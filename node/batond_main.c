@@ -260,6 +260,7 @@ static void one_turn(struct node *n)
     transport_clients_pause(n->transport, !room);
     for (uint32_t i = 0;
          i < INPUTS_A_TURN && transport_next(n->transport, &input); i++) {
+        turn_clock(n->turn, clock_ms(CLOCK_BOOTTIME));
         turn_input(n->turn, &input);
     }
     turn_end(n->turn);

@@ -165,14 +165,16 @@ static bool take_memory(struct turn *t)
     void *input = reserve(ARENA_INPUT_BYTES);
     void *apply = reserve(ARENA_APPLY_BYTES);
     void *answer = reserve(ARENA_ANSWER_BYTES);
+    void *duty = reserve(ARENA_DUTY_BYTES);
     arena_init(&t->input, input, input == NULL ? 0 : ARENA_INPUT_BYTES);
     arena_init(&t->apply, apply, apply == NULL ? 0 : ARENA_APPLY_BYTES);
     arena_init(&t->answer, answer, answer == NULL ? 0 : ARENA_ANSWER_BYTES);
-    return t->registry_memory != NULL && t->deadlines_memory != NULL &&
-           t->raft_memory != NULL && t->entries != NULL && t->history != NULL &&
-           t->watches != NULL && t->frame != NULL && t->command != NULL &&
-           t->pending != NULL && t->reads != NULL && input != NULL &&
-           apply != NULL && answer != NULL;
+    arena_init(&t->duty, duty, duty == NULL ? 0 : ARENA_DUTY_BYTES);
+    return t->registry_memory != NULL && duty != NULL &&
+           t->deadlines_memory != NULL && t->raft_memory != NULL &&
+           t->entries != NULL && t->history != NULL && t->watches != NULL &&
+           t->frame != NULL && t->command != NULL && t->pending != NULL &&
+           t->reads != NULL && input != NULL && apply != NULL && answer != NULL;
 }
 
 /* The first configuration is an entry that every node writes for itself, byte for byte the same: index 1, term 1, no addresses. */
@@ -427,6 +429,7 @@ void turn_close(struct turn *t)
     release(t->input.base, ARENA_INPUT_BYTES);
     release(t->apply.base, ARENA_APPLY_BYTES);
     release(t->answer.base, ARENA_ANSWER_BYTES);
+    release(t->duty.base, ARENA_DUTY_BYTES);
     free(t->pending);
     entries_free(t->entries);
     history_free(t->history);
@@ -442,6 +445,12 @@ void turn_begin(struct turn *t, uint64_t now_ms, uint64_t wall_ms)
     t->now_ms = now_ms;
     t->wall_ms = wall_ms;
     t->counters.turns++;
+}
+
+void turn_clock(struct turn *t, uint64_t now_ms)
+{
+    ASSERT(now_ms >= t->now_ms);
+    t->now_ms = now_ms;
 }
 
 static void peer_up(struct turn *t, raft_id node, bool up)

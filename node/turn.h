@@ -83,6 +83,9 @@ void turn_set_transport(struct turn *t, struct transport *transport,
 void turn_close(struct turn *t);
 
 void turn_begin(struct turn *t, uint64_t now_ms, uint64_t wall_ms);
+/* The clock, read anew after an input was taken and before it is given to turn_input(): what a follower promises counts from when it heard,
+ * so a message must never be dated before it came (a process may be stopped between any two lines). */
+void turn_clock(struct turn *t, uint64_t now_ms);
 void turn_input(struct turn *t, const struct transport_input *input);
 void turn_store(struct turn *t, const struct store_event *event);
 void turn_end(struct turn *t);

@@ -34,8 +34,9 @@ static void propose_node_seen(struct turn *t, raft_id node,
 {
     uint64_t known_incarnation = 0;
     uint64_t known_boot = 0;
+    /* Another incarnation under a known name is for turn_peer_hello() to refuse, not for the log. */
     if (registry_node(t->registry, node, &known_incarnation, &known_boot) &&
-        known_incarnation == incarnation && known_boot >= boot) {
+        (known_incarnation != incarnation || known_boot >= boot)) {
         return;
     }
     raft_index index = 0;
@@ -164,7 +165,7 @@ static int by_id(const void *a, const void *b)
 
 static void touch_some(struct turn *t, const uint32_t *slots, uint32_t n)
 {
-    uint64_t *ids = arena_alloc(&t->answer, n * sizeof *ids);
+    uint64_t *ids = arena_alloc(&t->duty, n * sizeof *ids);
     ASSERT(ids != NULL);
     size_t ids_n = 0;
     for (uint32_t i = 0; i < n; i++) {
@@ -199,8 +200,8 @@ static void touch_leases(struct turn *t)
     uint32_t n;
     t->touch_ms = t->now_ms + DEADLINES_TOUCH_MS;
     do {
-        arena_reset(&t->answer);
-        slots = arena_alloc(&t->answer, TOUCHED_MAX * sizeof *slots);
+        arena_reset(&t->duty);
+        slots = arena_alloc(&t->duty, TOUCHED_MAX * sizeof *slots);
         ASSERT(slots != NULL);
         n = deadlines_touched(t->deadlines, &cursor, slots, TOUCHED_MAX);
         if (n > 0) {
@@ -219,8 +220,8 @@ static void propose_due(struct turn *t)
         return;
     }
     Pb__Command *due = t->due;
-    arena_reset(&t->answer);
-    uint32_t n = registry_due(t->registry, now, due, DUE_MAX, &t->answer);
+    arena_reset(&t->duty);
+    uint32_t n = registry_due(t->registry, now, due, DUE_MAX, &t->duty);
     for (uint32_t i = 0; i < n; i++) {
         raft_index index = 0;
         due[i].version = COMMAND_VERSION;
@@ -290,7 +291,7 @@ static Pb__ClaimEvidence evidence_of(struct turn *t, uint64_t session,
     e.lease = lease;
     e.time_ms = cluster_ms;
     if (lease != 0 && registry_lease(t->registry, lease, &view) == BATON_OK) {
-        char *relay = answer_text(&t->answer, view.label);
+        char *relay = answer_text(&t->duty, view.label);
         e.relay = relay == NULL ? e.relay : relay;
     }
     return e;
@@ -314,6 +315,7 @@ void turn_claimed(struct turn *t, enum cause cause, const Pb__Path *path,
         return;
     }
     raft_index index = 0;
+    arena_reset(&t->duty);
     Pb__RecordClaim record = PB__RECORD_CLAIM__INIT;
     Pb__Command command = own_command(t, PB__COMMAND__OP_RECORD_CLAIM);
     Pb__ClaimEvidence stale =

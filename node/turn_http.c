@@ -344,6 +344,10 @@ static void api(struct turn *t, uint64_t ticket, enum read_kind kind,
                 struct bytes rest, struct bytes query)
 {
     char *parts[PARTS_MAX];
+    if (t->quarantined || t->stopping) {
+        turn_http_refuse(t, ticket, BATON_UNAVAILABLE, REASON_NONE, 0);
+        return;
+    }
     Pb__Path path = PB__PATH__INIT;
     struct read read = {
         .kind = (uint8_t)kind,

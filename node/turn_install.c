@@ -125,6 +125,7 @@ void turn_install_chunk(struct turn *t, raft_id from,
     if (t->receiving && chunk->last) {
         store_incoming_install(t->store, &t->incoming_checkpoint);
         t->installing = true;
+        raft_snapshot_installing(t->raft);
         t->install_batch = store_batch(t->store);
         t->incoming_batch = 0;
     }

@@ -81,8 +81,10 @@ void turn_members_changed(struct turn *t)
     size_t n = 0;
     for (uint32_t i = 0; i < t->members_n; i++) {
         const struct turn_member *m = &t->members[i];
+        /* A node that waits to be added knows no configuration: it answers whom it was told of at the start. */
+        bool any = config->voters.n == 0;
         if (m->id == t->options.id || m->peer[0] == 0 ||
-            !(in_nodes(&config->voters, m->id) ||
+            !(any || in_nodes(&config->voters, m->id) ||
               in_nodes(&config->voters_old, m->id) ||
               in_nodes(&config->learners, m->id))) {
             continue;

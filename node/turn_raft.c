@@ -205,6 +205,11 @@ static void act_on_signs(struct turn *t)
                    alarm_text(o->alarm), o->alarm_node,
                    (unsigned long long)o->alarm_term,
                    (unsigned long long)o->alarm_index);
+        /* Our own disk lost what we acknowledged: nothing that we say can be relied on. */
+        if (o->alarm == RAFT_ALARM_ACK_REGRESSION &&
+            o->alarm_node == t->options.id) {
+            turn_quarantine(t, "its log ends before what it acknowledged");
+        }
     }
 }
 

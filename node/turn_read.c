@@ -125,6 +125,10 @@ void turn_reads_serve(struct turn *t)
 
 void turn_reads_tick(struct turn *t)
 {
+    if (t->now_ms < t->reads_scan_ms) {
+        return;
+    }
+    t->reads_scan_ms = t->now_ms + 20;
     for (uint64_t i = t->reads_head; i < t->reads_tail; i++) {
         struct read *read = read_at(t, i);
         if (!read->done && read->deadline_ms <= t->now_ms) {
