@@ -166,6 +166,51 @@ static void test_a_large_lease_ends_in_parts(void **state)
     }
 }
 
+static void hand_over(struct kit *k, uint64_t lease, const char *path)
+{
+    struct kit_path p;
+    Pb__Command c = PB__COMMAND__INIT;
+    Pb__Handoff m = PB__HANDOFF__INIT;
+    kit_path(&p, path);
+    m.scope = &p.path;
+    c.op_case = PB__COMMAND__OP_HANDOFF;
+    c.handoff = &m;
+    assert_int_equal(kit_client(k, lease, &c)->status, BATON_OK);
+}
+
+/* As many sessions as one entry may close, each of them a holder with a backup, every scope in the middle of a hand-off to one that
+ * falls, too: what that tells fits into one entry's events. */
+static void test_the_most_events(void **state)
+{
+    (void)state;
+    struct kit k;
+    kit_init(&k);
+    uint64_t lease = kit_lease(&k, 1, "relay-1");
+    uint64_t other = kit_lease(&k, 2, "relay-2");
+    char path[64];
+    for (uint32_t i = 0; i < SWEEP_MAX; i++) {
+        (void)snprintf(path, sizeof path, "ns/g/d%u/t1", i / 2);
+        path[strlen(path) - 1] = i % 2 == 0 ? '1' : '2';
+        (void)kit_session(&k, lease, path, 90 - (int)i);
+    }
+    for (uint32_t i = 0; i < SWEEP_MAX / 2; i++) {
+        (void)snprintf(path, sizeof path, "ns/g/d%u/t3", i);
+        (void)kit_session(&k, other, path, -20);
+        (void)snprintf(path, sizeof path, "ns/g/d%u/t4", i);
+        (void)kit_session(&k, other, path, -30);
+        (void)snprintf(path, sizeof path, "ns/g/d%u", i);
+        hand_over(&k, other, path);
+    }
+    hand_over(&k, other, "ns/g");
+    assert_int_equal(kit_close_lease(&k, lease, false)->detail, SWEEP_MAX);
+    assert_int_equal(kit_events(&k, EVENT_SESSION_CLOSED), SWEEP_MAX);
+    /* One grant a scope, and to one that stays. */
+    assert_int_equal(kit_events(&k, EVENT_GRANTED), SWEEP_MAX / 2 + 1);
+    assert_int_equal(kit_events(&k, EVENT_HANDOFF_FAILED), SWEEP_MAX / 2 + 1);
+    assert_true(k.out->events_n <= EVENTS_MAX / 2);
+    kit_fini(&k);
+}
+
 /* --- detached, attached -------------------------------------------------------------------------------------------- */
 static void test_graces(void **state)
 {
@@ -468,6 +513,7 @@ int main(void)
         cmocka_unit_test(test_touched_is_a_sign_of_life),
         cmocka_unit_test(test_close_closes_its_sessions),
         cmocka_unit_test(test_a_large_lease_ends_in_parts),
+        cmocka_unit_test(test_the_most_events),
         cmocka_unit_test(test_graces),
         cmocka_unit_test(test_attach_keeps_the_baton),
         cmocka_unit_test(test_attach_takes_over_from_a_live_lease),
