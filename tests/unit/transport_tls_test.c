@@ -160,6 +160,35 @@ static void clients_without_a_certificate(void **state)
     node_close(&n);
 }
 
+/* Links that are closed while they dial, shake hands or greet. */
+static void closing_at_every_stage(void **state)
+{
+    (void)state;
+    struct node n;
+    with_tls(&n, 1, "good");
+    node_open(&n);
+    struct link_loop *loop = loop_open(&(struct link_loop_options){
+        .tls_ca_file = in_dir("good-ca.pem"),
+        .tls_cert_key_file = in_dir("good.pem"),
+    });
+    for (int i = 0; i < 100; i++) {
+        struct link *l =
+            link_open(loop, &(struct link_options){
+                                .address = local(transport_client_port(n.t))});
+        for (int turns = 0; turns < i % 7; turns++) {
+            struct link_event e;
+            link_loop_wait(loop, 1);
+            (void)link_loop_next(loop, &e);
+            turn(&n, 0);
+        }
+        link_close(l);
+    }
+    link_loop_close(loop);
+    struct transport_stats s;
+    WAIT_FOR(&n, (transport_stats(n.t, &s), s.clients == 0));
+    node_close(&n);
+}
+
 static void wrong_files_are_named(void **state)
 {
     (void)state;
@@ -202,6 +231,7 @@ int main(void)
         cmocka_unit_test(peers_and_clients_of_one_authority),
         cmocka_unit_test(peer_of_another_authority),
         cmocka_unit_test(clients_without_a_certificate),
+        cmocka_unit_test(closing_at_every_stage),
         cmocka_unit_test(wrong_files_are_named),
     };
     return cmocka_run_group_tests(tests, make_certificates,
