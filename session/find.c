@@ -16,7 +16,7 @@ slot find_namespace(const struct registry *r, struct bytes name)
         return 0;
     }
     const struct pool *p = &r->pools[OBJECT_NAMESPACE];
-    uint32_t hash = hash_name(name, 0);
+    uint32_t hash = hash_name(r->hash_seed, name, 0);
     slot s = table_first(&r->namespaces, hash);
     for (; s != 0; s = table_next(&r->namespaces, p, s)) {
         const struct namespace_ *ns = namespace_at(r, s);
@@ -33,7 +33,7 @@ slot find_group(const struct registry *r, slot namespace_, struct bytes name)
         return 0;
     }
     const struct pool *p = &r->pools[OBJECT_GROUP];
-    uint32_t hash = hash_name(name, namespace_);
+    uint32_t hash = hash_name(r->hash_seed, name, namespace_);
     slot s = table_first(&r->groups, hash);
     for (; s != 0; s = table_next(&r->groups, p, s)) {
         const struct group *g = group_at(r, s);
@@ -51,7 +51,7 @@ slot find_device(const struct registry *r, slot group, struct bytes name)
         return 0;
     }
     const struct pool *p = &r->pools[OBJECT_DEVICE];
-    uint32_t hash = hash_name(name, group);
+    uint32_t hash = hash_name(r->hash_seed, name, group);
     slot s = table_first(&r->devices, hash);
     for (; s != 0; s = table_next(&r->devices, p, s)) {
         const struct device *d = device_at(r, s);
@@ -88,7 +88,7 @@ slot find_lease(const struct registry *r, uint64_t id)
 slot find_nonce(const struct registry *r, const uint8_t nonce[16])
 {
     const struct pool *p = &r->pools[OBJECT_LEASE];
-    uint32_t hash = hash_bytes(nonce, 16);
+    uint32_t hash = hash_nonce(r->hash_seed, nonce);
     slot s = table_first(&r->nonces, hash);
     for (; s != 0; s = table_next(&r->nonces, p, s)) {
         const struct lease *l = lease_at(r, s);

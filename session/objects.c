@@ -19,7 +19,7 @@ slot make_namespace(struct registry *r, uint64_t born, struct bytes name)
     struct namespace_ *ns = make(r, OBJECT_NAMESPACE, &s);
     ns->born = born;
     ns->name = name_put(&r->names, name);
-    ns->object.hash = hash_name(name, 0);
+    ns->object.hash = hash_name(r->hash_seed, name, 0);
     policy_default(&ns->policy);
     table_add(&r->namespaces, &r->pools[OBJECT_NAMESPACE], s);
     return s;
@@ -33,7 +33,7 @@ slot make_group(struct registry *r, uint64_t born, slot namespace_,
     g->born = born;
     g->namespace_ = namespace_;
     g->name = name_put(&r->names, name);
-    g->object.hash = hash_name(name, namespace_);
+    g->object.hash = hash_name(r->hash_seed, name, namespace_);
     table_add(&r->groups, &r->pools[OBJECT_GROUP], s);
     namespace_at(r, namespace_)->groups_n++;
     return s;
@@ -48,7 +48,7 @@ slot make_device(struct registry *r, uint64_t born, slot group,
     d->born = born;
     d->group = group;
     d->name = name_put(&r->names, name);
-    d->object.hash = hash_name(name, group);
+    d->object.hash = hash_name(r->hash_seed, name, group);
     table_add(&r->devices, &r->pools[OBJECT_DEVICE], s);
     d->next = g->devices;
     if (d->next != 0) {
@@ -141,7 +141,7 @@ slot make_lease(struct registry *r, uint64_t id, const uint8_t nonce[16],
     l->object.hash = hash_id(id);
     l->label = name_put(&r->names, label);
     memcpy(l->nonce, nonce, sizeof l->nonce);
-    l->nonce_hash = hash_bytes(nonce, sizeof l->nonce);
+    l->nonce_hash = hash_nonce(r->hash_seed, nonce);
     table_add(&r->leases, &r->pools[OBJECT_LEASE], s);
     table_add(&r->nonces, &r->pools[OBJECT_LEASE], s);
     return s;

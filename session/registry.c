@@ -113,6 +113,14 @@ struct registry *registry_init(void *memory,
     return r;
 }
 
+void registry_seed(struct registry *r, uint64_t seed)
+{
+    for (int kind = 0; kind < OBJECT_KINDS; kind++) {
+        ASSERT(r->pools[kind].high == 0);
+    }
+    r->hash_seed = seed;
+}
+
 uint64_t registry_applied(const struct registry *r)
 {
     return r->applied;

@@ -90,6 +90,10 @@ size_t registry_bytes(const struct registry_limits *limits);
 struct registry *registry_init(void *memory,
                                const struct registry_limits *limits);
 
+/* Random bits of this node's own, before the first entry or row: they decide where in memory named things lie, and nothing else, so that
+ * nobody can choose names that make lookups slow. Without: 0. */
+void registry_seed(struct registry *r, uint64_t seed);
+
 /* Entries in order without a gap. Bad commands (of any bytes: the edge may have been wrong) are refused in the reply, never
  * trusted. `out` needs no reset. */
 void registry_apply(struct registry *r, const struct registry_entry *entry,

@@ -263,6 +263,7 @@ struct seen_node {
 
 struct registry {
     struct registry_limits limits;
+    uint64_t hash_seed; /* of tables of what clients name; this node's own */
     uint64_t applied;
     uint64_t time_ms;
     int64_t
