@@ -10,7 +10,9 @@
 
 int main(int argc, char **argv)
 {
-    struct cli c = {.timeout_ms = 5000};
+    struct cli c = {.timeout_ms = 5000,
+                    .tls_ca = getenv("BATON_TLS_CA"),
+                    .tls_cert_key = getenv("BATON_TLS_CERT_KEY")};
     bool help = false;
     bool version = false;
     /* A reader that went away is an error of write(), not the end of a process that holds batons. */

@@ -17,6 +17,8 @@ int cli_connect(struct cli *c, const struct baton_options *extra)
     }
     options.endpoints = c->endpoints;
     options.timeout_ms = c->timeout_ms;
+    options.tls_ca_file = c->tls_ca;
+    options.tls_cert_key_file = c->tls_cert_key;
     char error[256];
     enum baton_status status = baton_open(&options, &c->b, error, sizeof error);
     if (status == BATON_INVALID) {

@@ -18,6 +18,8 @@ enum cli_exit {
 
 struct cli {
     const char *endpoints;
+    const char *tls_ca;
+    const char *tls_cert_key;
     bool json;
     uint32_t timeout_ms;
     struct baton *b;

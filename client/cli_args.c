@@ -173,6 +173,8 @@ int cli_parse_globals(struct cli *c, int *argc, char **argv, bool *out_help,
     const struct cli_option globals[] = {
         {"--endpoints", CLI_TEXT, &c->endpoints},
         {"--json", CLI_FLAG, &c->json},
+        {"--tls-ca", CLI_TEXT, &c->tls_ca},
+        {"--tls-cert-key", CLI_TEXT, &c->tls_cert_key},
         {"--timeout", CLI_MS, &c->timeout_ms},
         {"--help", CLI_FLAG, out_help},
         {"-h", CLI_FLAG, out_help},

@@ -136,7 +136,9 @@ static int drive(struct bench *b)
     if (rc != CLI_DONE) {
         return rc;
     }
-    struct link_loop_options options = {.queue_bytes = 64u << 20};
+    struct link_loop_options options = {.tls_ca_file = b->c->tls_ca,
+                                        .tls_cert_key_file = b->c->tls_cert_key,
+                                        .queue_bytes = 64u << 20};
     b->loop = link_loop_open(&options, b->error, sizeof b->error);
     if (b->loop == NULL) {
         return cli_fail(b->c, BATON_UNAVAILABLE, b->error);

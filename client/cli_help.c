@@ -144,6 +144,8 @@ static void help_all(void)
         "  help      [VERB]\n\n"
         "  --endpoints  nodes to ask; else BATON_ENDPOINTS, else "
         "127.0.0.1:7201,127.0.0.1:7202,127.0.0.1:7203\n"
+        "  --tls-ca, --tls-cert-key  PEM files, for a cluster with TLS; else "
+        "BATON_TLS_CA, BATON_TLS_CERT_KEY\n"
         "  --json       one object a line: ids are strings, times end in _ms\n"
         "  --timeout    how long a request may take, 5s\n\n"
         "NS/G is a group in a namespace, such as acme/alice; D one of its "

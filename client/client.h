@@ -98,6 +98,7 @@ struct calls {
 struct client_link {
     struct link *link;
     uint64_t heard_ms;
+    uint64_t pinged_ms; /* > heard_ms: asked whether it's still there */
     bool up;
 };
 

@@ -15,6 +15,7 @@ bool loop_link_ready(struct baton *b, uint32_t at, uint64_t now_ms)
         l->link = link_open(b->loop, &options);
         l->up = false;
         l->heard_ms = now_ms;
+        l->pinged_ms = 0;
     }
     return l->up;
 }

@@ -4,6 +4,10 @@
 
 #include "client/client.h"
 
+/* A watch may have nothing to tell for long, and so may a node that hangs: after a while without a word it's asked. */
+#define QUIET_MS 5000
+#define PING_MS  2000
+
 enum baton_status watch_add(struct baton *b, const struct baton_watch *w,
                             bool of_lease)
 {
@@ -133,6 +137,31 @@ static void end_removed(struct baton *b)
     }
 }
 
+static uint64_t ping_due_ms(const struct client_link *l)
+{
+    return l->pinged_ms > l->heard_ms ? l->pinged_ms + PING_MS
+                                      : l->heard_ms + QUIET_MS;
+}
+
+static void ping(struct baton *b, uint32_t at, uint64_t now_ms)
+{
+    struct client_link *l = &b->links[at];
+    if (!l->up || now_ms < ping_due_ms(l)) {
+        return;
+    }
+    if (l->pinged_ms > l->heard_ms) {
+        loop_suspect(b, at, now_ms);
+        return;
+    }
+    Pb__GetStatus op = PB__GET_STATUS__INIT;
+    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
+    request.op_case = PB__CLIENT_REQUEST__OP_GET_STATUS;
+    request.get_status = &op;
+    /* That an answer comes is the answer; its id is nobody's. */
+    (void)client_send(b, at, &request, b->next_stream_id++);
+    l->pinged_ms = now_ms;
+}
+
 void watches_step(struct baton *b, uint64_t now_ms)
 {
     end_removed(b);
@@ -145,6 +174,8 @@ void watches_step(struct baton *b, uint64_t now_ms)
         } else if (w->id != 0 && !w->of_lease &&
                    b->events.n >= EVENTS_HELD_MAX) {
             stop_stream(b, w);
+        } else if (w->id != 0) {
+            ping(b, w->endpoint, now_ms);
         }
     }
 }
@@ -156,6 +187,8 @@ uint64_t watches_next_ms(const struct baton *b)
     for (const struct watcher *w = b->watchers; w != NULL; w = w->after) {
         if (w->id == 0 && (w->of_lease || !full)) {
             wake = min_u64(wake, w->not_before_ms);
+        } else if (w->id != 0 && b->links[w->endpoint].up) {
+            wake = min_u64(wake, ping_due_ms(&b->links[w->endpoint]));
         }
     }
     return wake;
