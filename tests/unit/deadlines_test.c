@@ -30,7 +30,7 @@ static struct deadlines *make(uint64_t now_ms)
 static uint64_t expires_at(struct deadlines *d, uint32_t slot, uint64_t from_ms,
                            uint64_t to_ms)
 {
-    uint32_t out[8];
+    uint32_t out[LEASES];
     for (uint64_t now = from_ms; now <= to_ms; now += 10) {
         uint32_t n = deadlines_expired(d, now, out, countof(out));
         deadlines_check(d);
@@ -293,9 +293,8 @@ struct world {
 static uint64_t plain_deadline(const struct world *w, const struct plain *p)
 {
     uint64_t latest = p->logged_ms + DEADLINES_UNLOGGED_MS;
-    uint64_t age = w->takeover_cluster_ms > latest
-                       ? w->takeover_cluster_ms - latest
-                       : 0;
+    uint64_t age =
+        w->takeover_cluster_ms > latest ? w->takeover_cluster_ms - latest : 0;
     uint64_t given = w->takeover_ms > age ? w->takeover_ms - age : 0;
     return max_u64(p->heard_ms, given) + p->ttl_ms;
 }

@@ -166,8 +166,8 @@ static void test_same_as_a_list(void **state)
         struct history *h = history_new(3000);
         for (int step = 0; step < 600; step++) {
             at += 1 + next_random(&x) % 5;
-            sizes[n] = next_random(&x) % 40 == 0 ? 2000
-                                                 : 1 + next_random(&x) % 400;
+            sizes[n] =
+                next_random(&x) % 40 == 0 ? 2000 : 1 + next_random(&x) % 400;
             revisions[n] = at;
             put(h, at, sizes[n]);
             n++;

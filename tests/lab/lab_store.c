@@ -1,0 +1,676 @@
+#include "tests/lab/lab_store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/lab/lab_disk.h"
+
+#define QUEUE_BYTES_MAX ((uint64_t)64 << 20)
+
+struct batch {
+    uint64_t number;
+    struct lab_op *ops;
+    uint32_t n;
+    uint32_t capacity;
+    uint64_t bytes;
+    struct batch *next;
+};
+
+enum read_type {
+    LAB_READ_LOG,
+    LAB_READ_EVENTS,
+    LAB_READ_ROWS,
+    LAB_READ_INCOMING,
+};
+
+struct read {
+    enum read_type type;
+    uint64_t tag;
+    raft_index from;
+    raft_index to;
+    struct bytes key; /* owned */
+    uint64_t bytes_max;
+    uint64_t after; /* batch that must be stored first */
+    struct read *next;
+};
+
+/* What store_next() will give. Owns the bytes of its records and of the checkpoint's configuration. */
+struct news {
+    struct store_event event;
+    struct store_record *records;
+    struct news *next;
+};
+
+struct store {
+    struct lab_disk *disk;
+    struct batch *open;
+    struct batch *waiting; /* oldest first */
+    struct read *reads;    /* oldest first */
+    struct news *news;     /* oldest first */
+    struct news *shown;    /* given out by the last store_next() */
+    uint64_t stored;
+    uint64_t commits;
+    uint64_t queue_bytes;
+    bool walking;
+    enum store_failure failure; /* of the next write */
+    char error[256];
+    bool failed;
+};
+
+/* --- batches ----------------------------------------------------------------------------------------------------------- */
+
+static struct batch *batch_new(uint64_t number)
+{
+    struct batch *b = lab_alloc(sizeof *b);
+    b->number = number;
+    return b;
+}
+
+static void batch_free(struct batch *b)
+{
+    for (uint32_t i = 0; i < b->n; i++) {
+        lab_drop(&b->ops[i].item.key);
+        lab_drop(&b->ops[i].item.value);
+        lab_drop(&b->ops[i].checkpoint.config);
+    }
+    free(b->ops);
+    free(b);
+}
+
+static struct lab_op *add(struct store *s, enum lab_op_type type,
+                          struct bytes key, struct bytes value)
+{
+    struct batch *b = s->open;
+    if (b->n == b->capacity) {
+        b->capacity = b->capacity == 0 ? 16 : b->capacity * 2;
+        b->ops = realloc(b->ops, b->capacity * sizeof b->ops[0]);
+        ASSERT(b->ops != NULL);
+    }
+    struct lab_op *op = &b->ops[b->n++];
+    *op = (struct lab_op){
+        .type = type, .item = {.key = lab_copy(key), .value = lab_copy(value)}};
+    b->bytes += key.n + value.n + 64;
+    return op;
+}
+
+static const struct bytes none = {NULL, 0};
+
+void store_put_hard_state(struct store *s, raft_term term, raft_id vote)
+{
+    struct lab_op *op = add(s, LAB_HARD_STATE, none, none);
+    op->item.term = term;
+    op->vote = vote;
+}
+
+void store_truncate(struct store *s, raft_index from)
+{
+    ASSERT(from > 0);
+    add(s, LAB_TRUNCATE, none, none)->item.index = from;
+}
+
+void store_append(struct store *s, const struct store_entry *entry)
+{
+    ASSERT(entry->index > 0);
+    ASSERT(entry->term > 0);
+    ASSERT(entry->kind >= RAFT_NORMAL && entry->kind <= RAFT_CONFIG);
+    struct lab_op *op = add(s, LAB_APPEND, none, entry->data);
+    op->item.index = entry->index;
+    op->item.term = entry->term;
+    op->item.kind = entry->kind;
+    op->item.time_ms = entry->time_ms;
+    op->item.chain = entry->chain;
+}
+
+void store_put_row(struct store *s, struct bytes key, struct bytes value)
+{
+    ASSERT(key.n > 0);
+    (void)add(s, LAB_PUT_ROW, key, value);
+}
+
+void store_delete_row(struct store *s, struct bytes key)
+{
+    ASSERT(key.n > 0);
+    (void)add(s, LAB_DELETE_ROW, key, none);
+}
+
+static void add_checkpoint(struct store *s, enum lab_op_type type,
+                           const struct store_checkpoint *c)
+{
+    struct lab_op *op = add(s, type, none, none);
+    op->checkpoint = *c;
+    op->checkpoint.config = lab_copy(c->config);
+}
+
+void store_put_checkpoint(struct store *s, const struct store_checkpoint *c)
+{
+    add_checkpoint(s, LAB_CHECKPOINT, c);
+}
+
+void store_put_event(struct store *s, raft_index revision, struct bytes batch)
+{
+    add(s, LAB_EVENT, none, batch)->item.index = revision;
+}
+
+void store_trim_log(struct store *s, raft_index first)
+{
+    add(s, LAB_TRIM_LOG, none, none)->item.index = first;
+}
+
+void store_trim_events(struct store *s, raft_index first)
+{
+    add(s, LAB_TRIM_EVENTS, none, none)->item.index = first;
+}
+
+void store_incoming_begin(struct store *s, const struct store_checkpoint *c)
+{
+    add_checkpoint(s, LAB_INCOMING_BEGIN, c);
+}
+
+void store_incoming_row(struct store *s, struct bytes key, struct bytes value)
+{
+    ASSERT(key.n > 0);
+    (void)add(s, LAB_INCOMING_ROW, key, value);
+}
+
+void store_incoming_install(struct store *s, const struct store_checkpoint *c)
+{
+    add_checkpoint(s, LAB_INCOMING_INSTALL, c);
+}
+
+uint64_t store_batch(const struct store *s)
+{
+    return s->open->number;
+}
+
+uint64_t store_commit(struct store *s)
+{
+    struct batch **at = &s->waiting;
+    while (*at != NULL) {
+        at = &(*at)->next;
+    }
+    *at = s->open;
+    uint64_t number = s->open->number;
+    s->queue_bytes += s->open->bytes;
+    s->open = batch_new(number + 1);
+    return number;
+}
+
+uint64_t store_room(const struct store *s)
+{
+    uint64_t used = s->queue_bytes + s->open->bytes;
+    return used < QUEUE_BYTES_MAX ? QUEUE_BYTES_MAX - used : 0;
+}
+
+/* --- reads --------------------------------------------------------------------------------------------------------------- */
+
+static struct news *add_news(struct store *s)
+{
+    struct news **at = &s->news;
+    while (*at != NULL) {
+        at = &(*at)->next;
+    }
+    *at = lab_alloc(sizeof **at);
+    return *at;
+}
+
+static void news_free(struct news *n)
+{
+    if (n == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < n->event.records_n; i++) {
+        lab_drop(&n->records[i].key);
+        lab_drop(&n->records[i].value);
+        lab_drop(&n->records[i].entry.data);
+    }
+    lab_drop(&n->event.checkpoint.config);
+    free(n->records);
+    free(n);
+}
+
+static void add_record(struct news *n, const struct lab_item *item, bool entry)
+{
+    uint32_t i = n->event.records_n++;
+    n->records = realloc(n->records, n->event.records_n * sizeof n->records[0]);
+    ASSERT(n->records != NULL);
+    n->event.records = n->records;
+    n->records[i] = (struct store_record){.index = item->index};
+    if (entry) {
+        n->records[i].entry = (struct store_entry){
+            .index = item->index,
+            .term = item->term,
+            .kind = item->kind,
+            .time_ms = item->time_ms,
+            .chain = item->chain,
+            .data = lab_copy(item->value),
+        };
+        return;
+    }
+    n->records[i].key = lab_copy(item->key);
+    n->records[i].value = lab_copy(item->value);
+}
+
+/* Records from items[at] on, while they're asked for and there's room. Says whether the end was reached. */
+static bool add_records(struct news *n, const struct lab_items *items,
+                        uint32_t at, const struct read *r, bool entry)
+{
+    uint64_t spent = 0;
+    for (; at < items->n; at++) {
+        const struct lab_item *item = &items->at[at];
+        uint64_t cost = item->key.n + item->value.n + 32;
+        if (r->to != 0 && item->index > r->to) {
+            return false;
+        }
+        if (n->event.records_n > 0 && spent + cost > r->bytes_max) {
+            return false;
+        }
+        spent += cost;
+        add_record(n, item, entry);
+    }
+    return true;
+}
+
+static void serve_log(const struct lab_disk *d, const struct read *r,
+                      struct news *n)
+{
+    if (r->from <= d->base.index) {
+        n->event.gone = true;
+        return;
+    }
+    n->event.end = add_records(
+        n, &d->log, (uint32_t)(r->from - d->base.index - 1), r, true);
+}
+
+static void serve_events(const struct lab_disk *d, const struct read *r,
+                         struct news *n)
+{
+    uint32_t at = 0;
+    if (r->from < d->events_base) {
+        n->event.gone = true;
+        return;
+    }
+    while (at < d->events.n && d->events.at[at].index < r->from) {
+        at++;
+    }
+    n->event.end = add_records(n, &d->events, at, r, false);
+}
+
+static void serve_rows(const struct lab_disk *d, const struct read *r,
+                       struct news *n)
+{
+    if (d->checkpoint.pos.index != r->from || r->from == 0) {
+        n->event.gone = true;
+        return;
+    }
+    struct read whole = *r;
+    whole.to = 0;
+    uint32_t at = lab_items_find(&d->rows, r->key);
+    if (at < d->rows.n && r->key.n > 0 && d->rows.at[at].key.n == r->key.n &&
+        memcmp(d->rows.at[at].key.data, r->key.data, r->key.n) == 0) {
+        at++;
+    }
+    n->event.end = add_records(n, &d->rows, at, &whole, false);
+    n->event.checkpoint = d->checkpoint;
+    n->event.checkpoint.config = lab_copy(d->checkpoint.config);
+}
+
+static void serve_incoming(const struct lab_disk *d, struct news *n)
+{
+    struct lab_item last = {.index = d->incoming_checkpoint.pos.index};
+    n->event.end = true;
+    if (!d->incoming) {
+        return;
+    }
+    if (d->incoming_rows.n > 0) {
+        last.key = d->incoming_rows.at[d->incoming_rows.n - 1].key;
+    }
+    add_record(n, &last, false);
+    n->event.checkpoint = d->incoming_checkpoint;
+    n->event.checkpoint.config = lab_copy(d->incoming_checkpoint.config);
+}
+
+static void serve(struct store *s, const struct read *r)
+{
+    struct news *n = add_news(s);
+    n->event.type = STORE_READ;
+    n->event.tag = r->tag;
+    switch (r->type) {
+    case LAB_READ_LOG:
+        serve_log(s->disk, r, n);
+        break;
+    case LAB_READ_EVENTS:
+        serve_events(s->disk, r, n);
+        break;
+    case LAB_READ_ROWS:
+        serve_rows(s->disk, r, n);
+        break;
+    case LAB_READ_INCOMING:
+        serve_incoming(s->disk, n);
+        break;
+    }
+}
+
+static void serve_reads(struct store *s)
+{
+    while (s->reads != NULL && s->reads->after <= s->stored) {
+        struct read *r = s->reads;
+        s->reads = r->next;
+        serve(s, r);
+        lab_drop(&r->key);
+        free(r);
+    }
+}
+
+/* A read sees all ops that were given before it. */
+static void add_read(struct store *s, const struct read *want)
+{
+    struct read **at = &s->reads;
+    while (*at != NULL) {
+        at = &(*at)->next;
+    }
+    struct read *r = lab_alloc(sizeof *r);
+    *r = *want;
+    r->key = lab_copy(want->key);
+    r->after = s->open->n > 0 ? s->open->number : s->open->number - 1;
+    *at = r;
+    serve_reads(s);
+}
+
+void store_read_log(struct store *s, uint64_t tag, raft_index from,
+                    raft_index to, uint64_t bytes_max)
+{
+    add_read(s, &(struct read){.type = LAB_READ_LOG,
+                               .tag = tag,
+                               .from = from,
+                               .to = to,
+                               .bytes_max = bytes_max});
+}
+
+void store_read_events(struct store *s, uint64_t tag, raft_index from,
+                       raft_index to, uint64_t bytes_max)
+{
+    add_read(s, &(struct read){.type = LAB_READ_EVENTS,
+                               .tag = tag,
+                               .from = from,
+                               .to = to,
+                               .bytes_max = bytes_max});
+}
+
+void store_read_rows(struct store *s, uint64_t tag, raft_index index,
+                     struct bytes after, uint64_t bytes_max)
+{
+    add_read(s, &(struct read){.type = LAB_READ_ROWS,
+                               .tag = tag,
+                               .from = index,
+                               .key = after,
+                               .bytes_max = bytes_max});
+}
+
+void store_read_incoming(struct store *s, uint64_t tag)
+{
+    add_read(s, &(struct read){.type = LAB_READ_INCOMING, .tag = tag});
+}
+
+/* --- writing ------------------------------------------------------------------------------------------------------------- */
+
+bool lab_store_write(struct store *s)
+{
+    struct batch *b = s->waiting;
+    if (b == NULL || s->failed) {
+        return false;
+    }
+    struct news *n = add_news(s);
+    n->event.batch = b->number;
+    if (s->failure != STORE_FAILURE_NONE) {
+        s->failed = true;
+        n->event.type = STORE_FAILED;
+        n->event.failure = s->failure;
+        memcpy(n->event.error, s->error, sizeof n->event.error);
+        return true;
+    }
+    n->event.type = STORE_STORED;
+    for (uint32_t i = 0; i < b->n; i++) {
+        lab_disk_apply(s->disk, &b->ops[i]);
+    }
+    s->commits += b->n > 0;
+    s->stored = b->number;
+    s->queue_bytes -= b->bytes;
+    s->waiting = b->next;
+    batch_free(b);
+    serve_reads(s);
+    return true;
+}
+
+uint32_t lab_store_waiting(const struct store *s)
+{
+    uint32_t n = 0;
+    for (const struct batch *b = s->waiting; b != NULL; b = b->next) {
+        n++;
+    }
+    return n;
+}
+
+bool lab_store_has_news(const struct store *s)
+{
+    return s->news != NULL;
+}
+
+void lab_store_fail(struct store *s, enum store_failure failure,
+                    const char *error)
+{
+    s->failure = failure;
+    (void)snprintf(s->error, sizeof s->error, "%s", error);
+}
+
+bool store_next(struct store *s, struct store_event *out)
+{
+    news_free(s->shown);
+    s->shown = s->news;
+    if (s->shown == NULL) {
+        return false;
+    }
+    s->news = s->shown->next;
+    *out = s->shown->event;
+    return true;
+}
+
+void store_stats(const struct store *s, struct store_stats *out)
+{
+    *out = (struct store_stats){
+        .commits = s->commits,
+        .batches_waiting = lab_store_waiting(s),
+        .queue_bytes = s->queue_bytes,
+    };
+}
+
+/* --- opening, closing ------------------------------------------------------------------------------------------------------ */
+
+struct store *lab_store_open(struct lab_disk *d, struct store_boot *out)
+{
+    struct store *s = lab_alloc(sizeof *s);
+    uint64_t chain = 0;
+    s->disk = d;
+    s->open = batch_new(1);
+    d->boot++;
+    struct raft_pos tail = lab_disk_tail(d, &chain);
+    *out = (struct store_boot){
+        .fresh = d->term == 0 && d->vote == 0 && tail.index == 0,
+        .incarnation = d->incarnation,
+        .boot = d->boot,
+        .term = d->term,
+        .vote = d->vote,
+        .first = d->base.index + 1,
+        .last = tail,
+        .last_chain = chain,
+        .checkpoint = d->checkpoint.pos,
+        .checkpoint_chain = d->checkpoint.chain,
+        .checkpoint_hash = d->checkpoint.hash,
+        .checkpoint_time_ms = d->checkpoint.time_ms,
+        .checkpoint_config = d->checkpoint.config,
+        .checkpoint_config_index = d->checkpoint.config_index,
+    };
+    if (d->events.n > 0) {
+        out->events_first = d->events.at[0].index;
+        out->events_last = d->events.at[d->events.n - 1].index;
+    }
+    return s;
+}
+
+void lab_store_crash(struct store *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    while (s->waiting != NULL) {
+        struct batch *b = s->waiting;
+        s->waiting = b->next;
+        batch_free(b);
+    }
+    batch_free(s->open);
+    while (s->reads != NULL) {
+        struct read *r = s->reads;
+        s->reads = r->next;
+        lab_drop(&r->key);
+        free(r);
+    }
+    while (s->news != NULL) {
+        struct news *n = s->news;
+        s->news = n->next;
+        news_free(n);
+    }
+    news_free(s->shown);
+    free(s);
+}
+
+bool store_boot_entry(struct store *s, raft_index from, struct store_entry *out)
+{
+    const struct lab_disk *d = s->disk;
+    raft_index first = d->base.index + 1;
+    from = max_u64(from, first);
+    if (from >= first + d->log.n) {
+        return false;
+    }
+    const struct lab_item *item = &d->log.at[from - first];
+    *out = (struct store_entry){
+        .index = item->index,
+        .term = item->term,
+        .kind = item->kind,
+        .time_ms = item->time_ms,
+        .chain = item->chain,
+        .data = item->value,
+    };
+    return true;
+}
+
+bool store_rows_next(struct store *s, uint64_t *cursor, struct bytes *out_key,
+                     struct bytes *out_value)
+{
+    const struct lab_disk *d = s->disk;
+    ASSERT(*cursor == 0 || s->walking);
+    s->walking = *cursor < d->rows.n;
+    if (!s->walking) {
+        return false;
+    }
+    *out_key = d->rows.at[*cursor].key;
+    *out_value = d->rows.at[*cursor].value;
+    (*cursor)++;
+    return true;
+}
+
+void store_rows_end(struct store *s)
+{
+    s->walking = false;
+}
+
+/* --- text ------------------------------------------------------------------------------------------------------------------- */
+
+struct counts {
+    raft_index append_first;
+    raft_index append_last;
+    uint32_t rows_n;
+    uint32_t deleted_n;
+    uint32_t events_n;
+    uint32_t incoming_n;
+};
+
+static void count_op(const struct lab_op *op, struct counts *c)
+{
+    if (op->type == LAB_APPEND) {
+        c->append_first =
+            c->append_first == 0 ? op->item.index : c->append_first;
+        c->append_last = op->item.index;
+    }
+    c->rows_n += op->type == LAB_PUT_ROW;
+    c->deleted_n += op->type == LAB_DELETE_ROW;
+    c->events_n += op->type == LAB_EVENT;
+    c->incoming_n += op->type == LAB_INCOMING_ROW;
+}
+
+static size_t say(char *out, size_t bytes, size_t at, const char *name,
+                  uint64_t value)
+{
+    if (at >= bytes) {
+        return at;
+    }
+    int n = snprintf(out + at, bytes - at, " %s=%llu", name,
+                     (unsigned long long)value);
+    return n < 0 ? at : at + (size_t)n;
+}
+
+static size_t say_op(char *out, size_t bytes, size_t at,
+                     const struct lab_op *op)
+{
+    switch (op->type) {
+    case LAB_HARD_STATE:
+        at = say(out, bytes, at, "term", op->item.term);
+        return say(out, bytes, at, "vote", op->vote);
+    case LAB_TRUNCATE:
+        return say(out, bytes, at, "truncate", op->item.index);
+    case LAB_CHECKPOINT:
+        return say(out, bytes, at, "checkpoint", op->checkpoint.pos.index);
+    case LAB_TRIM_LOG:
+        return say(out, bytes, at, "trim_log", op->item.index);
+    case LAB_TRIM_EVENTS:
+        return say(out, bytes, at, "trim_events", op->item.index);
+    case LAB_INCOMING_BEGIN:
+        return say(out, bytes, at, "incoming", op->checkpoint.pos.index);
+    case LAB_INCOMING_INSTALL:
+        return say(out, bytes, at, "install", op->checkpoint.pos.index);
+    case LAB_APPEND:
+    case LAB_PUT_ROW:
+    case LAB_DELETE_ROW:
+    case LAB_EVENT:
+    case LAB_INCOMING_ROW:
+        break; /* counted */
+    }
+    return at;
+}
+
+void lab_store_text(const struct store *s, char *out, size_t out_bytes)
+{
+    const struct batch *b = s->waiting;
+    struct counts c = {0};
+    size_t at = 0;
+    out[0] = 0;
+    if (b == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < b->n; i++) {
+        at = say_op(out, out_bytes, at, &b->ops[i]);
+        count_op(&b->ops[i], &c);
+    }
+    const struct {
+        const char *name;
+        uint64_t value;
+    } totals[] = {
+        {"first", c.append_first}, {"last", c.append_last},
+        {"rows", c.rows_n},        {"deleted", c.deleted_n},
+        {"events", c.events_n},    {"incoming_rows", c.incoming_n},
+    };
+    for (size_t i = 0; i < countof(totals); i++) {
+        if (totals[i].value > 0) {
+            at = say(out, out_bytes, at, totals[i].name, totals[i].value);
+        }
+    }
+}

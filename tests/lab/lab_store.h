@@ -1,0 +1,50 @@
+/* lab_store.h - raft/store.h in memory: what a test links in place of the store, so that it says when and how much is on disk.
+ *
+ *    store_put_*() -> open batch --store_commit()--> waiting batches --lab_store_write()--> struct lab_disk
+ *
+ * No thread, no clock: a batch is stored when the test says so, and what follows from it waits for store_next(). Closing without writing
+ * is a crash. The disk outlives its store, and carries the assertions of the real one. Opening is by lab_store_open(): store_open() needs a
+ * directory. Memory that runs out ends the test. */
+#ifndef TESTS_LAB_LAB_STORE_H
+#define TESTS_LAB_LAB_STORE_H
+
+#include "raft/store.h"
+
+struct lab_disk;
+
+struct lab_disk *lab_disk_new(uint64_t incarnation);
+void lab_disk_free(struct lab_disk *d);
+/* An image of it, for a node that comes back with an old one. */
+struct lab_disk *lab_disk_copy(const struct lab_disk *d);
+/* Entries in the log's kept part, events, rows of the active table and of the incoming one. */
+struct lab_disk_counts {
+    raft_index first;
+    raft_index last;
+    raft_index checkpoint;
+    uint32_t rows_n;
+    uint32_t incoming_n;
+    uint32_t events_n;
+};
+void lab_disk_counts(const struct lab_disk *d, struct lab_disk_counts *out);
+/* The active rows, for a test that damages them: `i` < rows_n. The new value is copied. */
+void lab_disk_row(const struct lab_disk *d, uint32_t i, struct bytes *out_key,
+                  struct bytes *out_value);
+void lab_disk_set_row(struct lab_disk *d, struct bytes key, struct bytes value);
+/* As if the checkpoint had been stored with this state hash. */
+void lab_disk_set_hash(struct lab_disk *d, uint64_t hash);
+
+struct store *lab_store_open(struct lab_disk *d, struct store_boot *out);
+/* Batches that aren't written are lost. */
+void lab_store_crash(struct store *s);
+/* Writes the oldest waiting batch; false: none waits. */
+bool lab_store_write(struct store *s);
+uint32_t lab_store_waiting(const struct store *s);
+/* True if store_next() has something. */
+bool lab_store_has_news(const struct store *s);
+/* The next write fails, and everything after it. */
+void lab_store_fail(struct store *s, enum store_failure failure,
+                    const char *error);
+/* "log 3..5 hard_state(2,1) rows=4 checkpoint=64 ...": what the oldest waiting batch has. */
+void lab_store_text(const struct store *s, char *out, size_t out_bytes);
+
+#endif
