@@ -41,7 +41,9 @@ int main(int argc, char **argv)
     c.argc = argc - 2;
     c.argv = argv + 2;
     rc = c.verb->run(&c);
-    (void)baton_close(c.b, BATON_LEAVE_CLOSE, c.timeout_ms);
+    /* Without a majority the lease can't be closed: it expires. */
+    uint32_t patience_ms = c.timeout_ms < 2000 ? c.timeout_ms : 2000;
+    (void)baton_close(c.b, BATON_LEAVE_CLOSE, patience_ms);
     if (fflush(stdout) != 0 && rc == CLI_DONE) {
         rc = CLI_REFUSED;
     }
