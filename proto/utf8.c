@@ -77,6 +77,15 @@ size_t utf8_bad(struct bytes in)
 static bool is_plain(struct bytes in, uint32_t except)
 {
     while (in.n > 0) {
+        /* Most names are ASCII all along: a byte is its own code point there, and a check a comparison. */
+        if (in.data[0] >= 0x20 && in.data[0] < 0x7F) {
+            if (in.data[0] == except) {
+                return false;
+            }
+            in.data++;
+            in.n--;
+            continue;
+        }
         uint32_t point = 0;
         size_t n = utf8_next(in, &point);
         if (n == 0 || point < 0x20 || (point >= 0x7F && point <= 0x9F) ||
