@@ -210,6 +210,22 @@ static slot offerable(struct apply *a, struct scope_ref ref, uint64_t id)
     return member;
 }
 
+/* scope_settled() grants only away from a demoted holder that kept the baton because its scope had granted in that entry already;
+ * whatever comes first after that moves it, and the group follows. Returns true if it moved. */
+static bool settled_and_followed(struct apply *a, struct scope_ref ref)
+{
+    const struct scope *scope = scope_at(a->r, ref);
+    uint64_t epoch = scope->epoch;
+    scope_settled(a, ref);
+    if (scope->epoch == epoch) {
+        return false;
+    }
+    const struct change c = {.reason = GRANT_DEMOTION};
+    ASSERT(scope->reason == GRANT_DEMOTION);
+    group_follow(a, ref, &c);
+    return true;
+}
+
 void election_handoff(struct apply *a, const Pb__Handoff *c)
 {
     struct scope_ref ref = {0, 0};
@@ -227,7 +243,7 @@ void election_handoff(struct apply *a, const Pb__Handoff *c)
         return;
     }
     handoff_offer(a, ref, to, GRANT_HANDOFF);
-    scope_settled(a, ref);
+    (void)settled_and_followed(a, ref);
     answer_holder(a, ref);
     a->out->reply.id = a->index;
 }
@@ -244,7 +260,7 @@ static void turned_down(struct apply *a, struct scope_ref ref, enum cause cause)
         .member = s, .reason = GRANT_SUCCESSION, .cause = cause};
     session_settle(a, s, &c);
     /* The session's own scope isn't this one if this is a group's and the tab's device has another leader by now. */
-    scope_settled(a, ref);
+    (void)settled_and_followed(a, ref);
 }
 
 void election_answer(struct apply *a, const Pb__AnswerOffer *c)
@@ -270,7 +286,7 @@ void election_answer(struct apply *a, const Pb__AnswerOffer *c)
             a->time_ms + policy_of(r, ref.group)->yield_ms;
         dirty_scope(r, ref);
         emit_handoff(a, EVENT_ACCEPTED, ref, CAUSE_NONE);
-        scope_settled(a, ref);
+        (void)settled_and_followed(a, ref);
     }
     answer_holder(a, ref);
 }
@@ -351,13 +367,7 @@ static bool due_idle(struct apply *a, struct scope_ref ref)
         scope_extra_trim(r, scope);
         dirty_scope(r, ref);
     }
-    uint64_t epoch = scope->epoch;
-    scope_settled(a, ref);
-    if (scope->epoch != epoch) {
-        /* Only a demoted holder loses it in no more than an instant. */
-        const struct change c = {.reason = GRANT_DEMOTION};
-        ASSERT(scope->reason == GRANT_DEMOTION);
-        group_follow(a, ref, &c);
+    if (settled_and_followed(a, ref)) {
         return true;
     }
     return dropped || scope->phase != PHASE_IDLE;
