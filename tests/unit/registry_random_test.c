@@ -265,8 +265,10 @@ static void test_random(void **state)
         random_run(strtoull(seed, NULL, 10));
         return;
     }
-    for (uint64_t i = 1; i <= 4; i++) {
-        random_run(i);
+    /* 127: a demoted holder that kept its device for an instant, and a hand-off before that was over. */
+    static const uint64_t seeds[] = {1, 2, 3, 127};
+    for (size_t i = 0; i < countof(seeds); i++) {
+        random_run(seeds[i]);
     }
 }
 
