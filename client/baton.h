@@ -255,8 +255,8 @@ enum baton_status baton_state(struct baton *b, const struct baton_call *call,
 enum baton_status baton_resign(struct baton *b, const struct baton_call *call,
                                const struct baton_handover *h,
                                struct baton_reply *out);
-/* "I act as the leader": valid says whether that's so, epoch is the current one, session its holder. STALE_EPOCH: it isn't, and is on
- * record. */
+/* "I act as the leader": OK either way: valid says whether that's so, epoch is the current one, session its holder. One that isn't so is
+ * on record, with both sides. */
 enum baton_status baton_claim(struct baton *b, const struct baton_call *call,
                               const struct baton_handover *h,
                               struct baton_reply *out);

@@ -131,6 +131,7 @@ struct members {
     uint32_t table_n;
     uint32_t n;
     uint32_t state_round;
+    uint64_t leading_n; /* roles whose holder was told that it leads */
 };
 
 enum raw_type {

@@ -216,11 +216,20 @@ static void tell(struct baton *b, const struct member *m,
     }
 }
 
+static void count_told(struct members *ms, bool before, bool after)
+{
+    ASSERT(ms->leading_n > 0 || !before);
+    ms->leading_n += (uint64_t)after;
+    ms->leading_n -= (uint64_t)before;
+}
+
 static void apply(struct baton *b, struct member *m, struct news news)
 {
     struct client_role *r = news.group ? &m->group : &m->device;
     uint64_t held = r->epoch;
+    bool told = r->told;
     enum role_change change = role_news(r, news.what, news.epoch, b->leads);
+    count_told(&b->members, told, r->told);
     if (change == ROLE_LOST || change == ROLE_YIELD) {
         news.epoch = held;
     } else if (change == ROLE_CHANGED) {
@@ -447,18 +456,25 @@ void roles_event(struct baton *b, const Pb__Event *e)
     }
 }
 
+static void lease_changed(struct baton *b, const struct member *m,
+                          struct client_role *r, bool leads)
+{
+    struct news news = {.group = r == &m->group, .epoch = r->epoch};
+    bool told = r->told;
+    enum role_change change = role_lease(r, leads);
+    count_told(&b->members, told, r->told);
+    tell(b, m, &news, change);
+}
+
 void roles_lease(struct baton *b, bool leads)
 {
     struct members *ms = &b->members;
     for (uint32_t i = 0; i < ms->table_n; i++) {
         struct member *m = &ms->table[i];
-        if (m->id == 0) {
-            continue;
+        if (m->id != 0) {
+            lease_changed(b, m, &m->device, leads);
+            lease_changed(b, m, &m->group, leads);
         }
-        struct news news = {.epoch = m->device.epoch};
-        tell(b, m, &news, role_lease(&m->device, leads));
-        news = (struct news){.group = true, .epoch = m->group.epoch};
-        tell(b, m, &news, role_lease(&m->group, leads));
     }
 }
 
@@ -474,12 +490,5 @@ void roles_drop_all(struct baton *b)
 
 bool roles_any_leads(const struct baton *b)
 {
-    const struct members *ms = &b->members;
-    for (uint32_t i = 0; i < ms->table_n; i++) {
-        if (ms->table[i].id != 0 &&
-            (ms->table[i].device.told || ms->table[i].group.told)) {
-            return true;
-        }
-    }
-    return false;
+    return b->members.leading_n > 0;
 }
