@@ -21,33 +21,6 @@ static char *text_or_empty(struct arena *a, struct bytes text)
     return copy == NULL ? empty_text : copy;
 }
 
-static int32_t cap_value(const struct capabilities *caps, enum capability key)
-{
-    switch (key) {
-    case CAP_BATTERY:
-        return caps->battery;
-    case CAP_CHARGING:
-        return caps->charging;
-    case CAP_KIND:
-        return caps->kind;
-    case CAP_NETWORK:
-        return caps->network;
-    case CAP_RTT_MS:
-        return (int32_t)caps->rtt_ms;
-    case CAP_VISIBLE:
-        return caps->visible;
-    case CAP_CORES:
-        return caps->cores;
-    case CAP_MEMORY_MB:
-        return (int32_t)caps->memory_mb;
-    case CAP_PRIORITY:
-        return caps->priority;
-    case CAP_END:
-        break;
-    }
-    return 0;
-}
-
 size_t answer_caps(const struct capabilities *caps, struct arena *a,
                    Pb__Capability ***out)
 {
@@ -66,7 +39,7 @@ size_t answer_caps(const struct capabilities *caps, struct arena *a,
         if ((caps->known >> key) & 1) {
             pb__capability__init(&all[i]);
             all[i].key = (Pb__CapabilityKey)key;
-            all[i].value = cap_value(caps, (enum capability)key);
+            all[i].value = capability_value(caps, (enum capability)key);
             list[i] = &all[i];
             i++;
         }
@@ -167,16 +140,6 @@ void answer_refuse(struct turn *t, uint64_t conn, uint64_t id,
     (void)answer_send(t, conn, &m);
 }
 
-static const struct turn_member *member_of(const struct turn *t, raft_id id)
-{
-    for (uint32_t i = 0; i < t->members_n; i++) {
-        if (t->members[i].id == id) {
-            return &t->members[i];
-        }
-    }
-    return NULL;
-}
-
 void answer_not_leader(struct turn *t, uint64_t conn, uint64_t id)
 {
     char text[200];
@@ -185,7 +148,7 @@ void answer_not_leader(struct turn *t, uint64_t conn, uint64_t id)
     answer_init(t, &m, id);
     m.status = PB__STATUS__NOT_LEADER;
     raft_id leader = raft_leader(t->raft);
-    const struct turn_member *member = member_of(t, leader);
+    const struct turn_member *member = turn_member_find(t, leader);
     if (leader == t->options.id && !raft_term_committed(t->raft)) {
         leader = 0; /* ourselves, but not yet able to answer */
     }

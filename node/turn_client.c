@@ -101,38 +101,6 @@ void turn_pending_tick(struct turn *t)
 
 /* --- mutations ---------------------------------------------------------------------------------------------------------------- */
 
-static bool client_may(Pb__Command__OpCase op)
-{
-    switch (op) {
-    case PB__COMMAND__OP_OPEN_LEASE:
-    case PB__COMMAND__OP_CLOSE_LEASE:
-    case PB__COMMAND__OP_OPEN_SESSION:
-    case PB__COMMAND__OP_UPDATE_SESSION:
-    case PB__COMMAND__OP_CLOSE_SESSION:
-    case PB__COMMAND__OP_ATTACH_SESSION:
-    case PB__COMMAND__OP_HANDOFF:
-    case PB__COMMAND__OP_ANSWER_OFFER:
-    case PB__COMMAND__OP_YIELD:
-    case PB__COMMAND__OP_RESIGN:
-    case PB__COMMAND__OP_DEMOTE:
-    case PB__COMMAND__OP_SET_POLICY:
-    case PB__COMMAND__OP_SET_LIMITS:
-        return true;
-    case PB__COMMAND__OP__NOT_SET:
-    case PB__COMMAND__OP_TERM_START:
-    case PB__COMMAND__OP_NODE_SEEN:
-    case PB__COMMAND__OP_TOUCHED:
-    case PB__COMMAND__OP_EXPIRE_LEASE:
-    case PB__COMMAND__OP_SWEEP_LEASE:
-    case PB__COMMAND__OP_END_GRACE:
-    case PB__COMMAND__OP_SCOPE_DUE:
-    case PB__COMMAND__OP_RECORD_CLAIM:
-    case PB__COMMAND__OP_RESCORE:
-    default:
-        return false; /* the leader's own */
-    }
-}
-
 static void propose_for_client(struct turn *t, uint64_t conn,
                                const Pb__ClientRequest *request)
 {
@@ -170,15 +138,8 @@ static void request_command(struct turn *t, uint64_t conn,
     }
     command->version = COMMAND_VERSION;
     command->proposer_term = 0;
-    enum baton_status status = BATON_INVALID;
-    if (!client_may(command->op_case)) {
-        reason = REASON_OP;
-    } else if ((command->sequence == 0 || command->lease == 0) &&
-               command->op_case != PB__COMMAND__OP_OPEN_LEASE) {
-        reason = REASON_SEQUENCE;
-    } else {
-        status = registry_check_command(command, &reason, &detail);
-    }
+    enum baton_status status =
+        registry_check_command(command, &reason, &detail);
     if (status != BATON_OK) {
         t->counters.commands_refused++;
         answer_refuse(t, conn, request->id,

@@ -77,14 +77,13 @@ static struct json_writer json_begin(struct turn *t)
 
 static void leader_hint(struct turn *t, struct json_writer *w)
 {
-    raft_id leader = raft_leader(t->raft);
-    for (uint32_t i = 0; i < t->members_n; i++) {
-        if (leader != 0 && t->members[i].id == leader) {
-            json_key(w, "leader");
-            json_u64(w, leader);
-            json_key(w, "leader_http");
-            json_cstring(w, t->members[i].http);
-        }
+    const struct turn_member *leader =
+        turn_member_find(t, raft_leader(t->raft));
+    if (leader != NULL) {
+        json_key(w, "leader");
+        json_u64(w, leader->id);
+        json_key(w, "leader_http");
+        json_cstring(w, leader->http);
     }
 }
 

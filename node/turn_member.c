@@ -2,8 +2,51 @@
 #include <string.h>
 
 #include "node/turn_state.h"
+#include "raft/config.h"
 
-/* Who's in the cluster, and who leads it: changes that an operator asks for. */
+/* Who's in the cluster, where they are, and who leads it: changes that an operator asks for. */
+
+const struct turn_member *turn_member_find(const struct turn *t, raft_id id)
+{
+    for (uint32_t i = 0; i < t->members_n; i++) {
+        if (id != 0 && t->members[i].id == id) {
+            return &t->members[i];
+        }
+    }
+    return NULL;
+}
+
+static void copy_address(char out[TURN_ADDRESS_BYTES], const char *address)
+{
+    struct bytes b = codec_text(address);
+    if (b.n > 0 && b.n < TURN_ADDRESS_BYTES) {
+        memcpy(out, b.data, b.n);
+        out[b.n] = 0;
+    }
+}
+
+bool turn_member_learn(struct turn *t, const Pb__Member *member)
+{
+    struct turn_member *m = NULL;
+    if (member->node == 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < t->members_n; i++) {
+        m = t->members[i].id == member->node ? &t->members[i] : m;
+    }
+    if (m == NULL) {
+        if (t->members_n == countof(t->members)) {
+            return false;
+        }
+        m = &t->members[t->members_n++];
+        memset(m, 0, sizeof *m);
+        m->id = member->node;
+    }
+    copy_address(m->peer, member->peer);
+    copy_address(m->client, member->client);
+    copy_address(m->http, member->http);
+    return true;
+}
 
 void turn_request_transfer(struct turn *t, uint64_t conn,
                            const Pb__ClientRequest *request)
@@ -42,19 +85,9 @@ void turn_request_transfer(struct turn *t, uint64_t conn,
 
 /* --- membership ------------------------------------------------------------------------------------------------------------ */
 
-static bool nodes_have(const struct raft_nodes *nodes, raft_id id)
-{
-    for (uint32_t i = 0; i < nodes->n; i++) {
-        if (nodes->ids[i] == id) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool nodes_add(struct raft_nodes *nodes, raft_id id)
 {
-    if (id == 0 || nodes->n == RAFT_NODES_MAX || nodes_have(nodes, id)) {
+    if (id == 0 || nodes->n == RAFT_NODES_MAX || nodes_has(nodes, id)) {
         return false;
     }
     uint32_t at = nodes->n++;
@@ -79,35 +112,6 @@ static bool nodes_remove(struct raft_nodes *nodes, raft_id id)
     return false;
 }
 
-static void copy_address(char out[TURN_ADDRESS_BYTES], const char *address)
-{
-    struct bytes b = codec_text(address);
-    if (b.n < TURN_ADDRESS_BYTES) {
-        memcpy(out, b.data, b.n);
-        out[b.n] = 0;
-    }
-}
-
-static bool add_member(struct turn *t, const Pb__Member *member)
-{
-    struct turn_member *m = NULL;
-    for (uint32_t i = 0; i < t->members_n; i++) {
-        m = t->members[i].id == member->node ? &t->members[i] : m;
-    }
-    if (m == NULL) {
-        if (t->members_n == countof(t->members)) {
-            return false;
-        }
-        m = &t->members[t->members_n++];
-        memset(m, 0, sizeof *m);
-        m->id = member->node;
-    }
-    copy_address(m->peer, member->peer);
-    copy_address(m->client, member->client);
-    copy_address(m->http, member->http);
-    return true;
-}
-
 /* The sets that a change asks for. False: it names a node that it can't. */
 static bool target(struct turn *t, const Pb__ChangeMembers *change,
                    struct raft_nodes *voters, struct raft_nodes *learners,
@@ -116,8 +120,8 @@ static bool target(struct turn *t, const Pb__ChangeMembers *change,
     for (size_t i = 0; i < change->n_add_learners; i++) {
         const Pb__Member *m = change->add_learners[i];
         *out_wrong = m->node;
-        if (nodes_have(voters, m->node) || m->peer[0] == 0 ||
-            !nodes_add(learners, m->node) || !add_member(t, m)) {
+        if (nodes_has(voters, m->node) || m->peer[0] == 0 ||
+            !nodes_add(learners, m->node) || !turn_member_learn(t, m)) {
             return false;
         }
     }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "node/turn_state.h"
+#include "raft/config.h"
 
 #define APPEND_ENTRIES_MAX 65536u
 
@@ -25,53 +26,12 @@ struct catchup *turn_catchup(struct turn *t, raft_id node)
 
 /* --- who the peers are ------------------------------------------------------------------------------------------------ */
 
-static struct turn_member *member_at(struct turn *t, raft_id id)
-{
-    for (uint32_t i = 0; i < t->members_n; i++) {
-        if (t->members[i].id == id) {
-            return &t->members[i];
-        }
-    }
-    if (t->members_n == countof(t->members)) {
-        return NULL;
-    }
-    struct turn_member *m = &t->members[t->members_n++];
-    memset(m, 0, sizeof *m);
-    m->id = id;
-    return m;
-}
-
-static void copy_address(char out[TURN_ADDRESS_BYTES], const char *address)
-{
-    struct bytes b = codec_text(address);
-    if (b.n > 0 && b.n < TURN_ADDRESS_BYTES) {
-        memcpy(out, b.data, b.n + 1);
-    }
-}
-
 /* The log's configurations name addresses; they win over what this node was started with. */
 static void learn_members(struct turn *t, const Pb__ConfigData *config)
 {
     for (size_t i = 0; i < config->n_members; i++) {
-        const Pb__Member *from = config->members[i];
-        struct turn_member *m =
-            from->node == 0 ? NULL : member_at(t, from->node);
-        if (m != NULL) {
-            copy_address(m->peer, from->peer);
-            copy_address(m->client, from->client);
-            copy_address(m->http, from->http);
-        }
+        (void)turn_member_learn(t, config->members[i]);
     }
-}
-
-static bool in_nodes(const struct raft_nodes *nodes, raft_id id)
-{
-    for (uint32_t i = 0; i < nodes->n; i++) {
-        if (nodes->ids[i] == id) {
-            return true;
-        }
-    }
-    return false;
 }
 
 void turn_members_changed(struct turn *t)
@@ -84,9 +44,9 @@ void turn_members_changed(struct turn *t)
         /* A node that waits to be added knows no configuration: it answers whom it was told of at the start. */
         bool any = config->voters.n == 0;
         if (m->id == t->options.id || m->peer[0] == 0 ||
-            !(any || in_nodes(&config->voters, m->id) ||
-              in_nodes(&config->voters_old, m->id) ||
-              in_nodes(&config->learners, m->id))) {
+            !(any || nodes_has(&config->voters, m->id) ||
+              nodes_has(&config->voters_old, m->id) ||
+              nodes_has(&config->learners, m->id))) {
             continue;
         }
         peers[n].node = m->id;

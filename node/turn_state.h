@@ -1,6 +1,6 @@
 /* turn_state.h - the inside of a node's turn. For node/turn_*.c only.
  *
- * Each file has one part: turn.c the order; turn_raft.c what the core asks for; turn_peer.c what peers say; turn_catchup.c peers that are behind,
+ * Each file has one part: turn.c the order; turn_boot.c the start; turn_raft.c what the core asks for; turn_peer.c what peers say; turn_catchup.c peers that are behind,
  * by log and by snapshot; turn_install.c ourselves behind, by snapshot; turn_apply.c committed entries and checkpoints; turn_client.c
  * requests; turn_read.c reads that wait for their round; turn_answer.c replies; turn_duty.c what only a leader does; turn_status.c
  * how it is. Events in memory and watches have modules of their own (history.h, watches.h). */
@@ -406,6 +406,10 @@ void turn_pending_applied(struct turn *t, raft_index index, raft_term term,
 void turn_pending_tick(struct turn *t);
 
 /* turn_member.c */
+const struct turn_member *turn_member_find(const struct turn *t,
+                                           raft_id id); /* NULL: not known */
+/* Its addresses, as a configuration names them; empty ones leave what's known. False: there's no room, or it's no node. */
+bool turn_member_learn(struct turn *t, const Pb__Member *member);
 void turn_request_transfer(struct turn *t, uint64_t conn,
                            const Pb__ClientRequest *request);
 void turn_request_members(struct turn *t, uint64_t conn,

@@ -29,19 +29,9 @@ const char *status_role(const struct turn *t)
     return "follower";
 }
 
-static const struct turn_member *member_of(const struct turn *t, raft_id id)
-{
-    for (uint32_t i = 0; i < t->members_n; i++) {
-        if (t->members[i].id == id) {
-            return &t->members[i];
-        }
-    }
-    return NULL;
-}
-
 static void fill_addresses(const struct turn *t, Pb__NodeStatus *n)
 {
-    const struct turn_member *m = member_of(t, n->id);
+    const struct turn_member *m = turn_member_find(t, n->id);
     if (m != NULL) {
         n->endpoint = (char *)(uintptr_t)m->client; /* only read by encoding */
         n->http = (char *)(uintptr_t)m->http;

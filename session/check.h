@@ -33,10 +33,6 @@ MUST_USE enum baton_status check_open_lease(const Pb__OpenLease *c,
                                             uint32_t *out_reason,
                                             int64_t *out_detail);
 
-/* The value of one that's known. */
-int32_t check_capability_value(const struct capabilities *caps,
-                               enum capability key);
-
 /* Equal, in a time that doesn't tell where they differ. */
 bool check_secret(const uint8_t a[16], const uint8_t b[16]);
 

@@ -90,6 +90,9 @@ struct capabilities {
     int8_t priority;
 };
 
+/* The value of one that's known; 0 of one that isn't. */
+int32_t capability_value(const struct capabilities *caps, enum capability key);
+
 /* One side of a disputed claim, as evidence. */
 struct claim {
     uint64_t session;

@@ -88,34 +88,6 @@ static const char *const key_names[CAP_END] = {
     [CAP_PRIORITY] = "priority",
 };
 
-static int32_t value_of(const struct capabilities *caps, enum capability key)
-{
-    switch (key) {
-    case CAP_BATTERY:
-        return caps->battery;
-    case CAP_CHARGING:
-        return caps->charging;
-    case CAP_KIND:
-        return caps->kind;
-    case CAP_NETWORK:
-        return caps->network;
-    case CAP_RTT_MS:
-        return (int32_t)caps->rtt_ms;
-    case CAP_VISIBLE:
-        return caps->visible;
-    case CAP_CORES:
-        return caps->cores;
-    case CAP_MEMORY_MB:
-        return (int32_t)caps->memory_mb;
-    case CAP_PRIORITY:
-        return caps->priority;
-    case CAP_END:
-        break;
-    }
-    ASSERT(key > 0 && key < CAP_END);
-    return 0;
-}
-
 static void fill_parts(const struct policy *policy, const struct session *s,
                        struct arena *arena, Pb__Candidate *out)
 {
@@ -129,7 +101,7 @@ static void fill_parts(const struct policy *policy, const struct session *s,
         enum capability key = (enum capability)(i + 1);
         pb__score_part__init(&items[i]);
         items[i].name = (char *)(uintptr_t)key_names[key];
-        items[i].value = value_of(&s->caps, key);
+        items[i].value = capability_value(&s->caps, key);
         items[i].points = score_part(policy, &s->caps, key);
         items[i].known = (s->caps.known & (1u << key)) != 0;
         list[i] = &items[i];

@@ -219,8 +219,7 @@ static struct bytes encode_session(const struct registry *r, slot s,
             Pb__Capability *cap = &caps[row.n_capabilities];
             pb__capability__init(cap);
             cap->key = (Pb__CapabilityKey)key;
-            cap->value =
-                check_capability_value(&session->caps, (enum capability)key);
+            cap->value = capability_value(&session->caps, (enum capability)key);
             pointers[row.n_capabilities++] = cap;
         }
     }

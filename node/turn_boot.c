@@ -1,0 +1,305 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "node/turn_state.h"
+
+/* From what the store found to a node that can take its first turn, and back. */
+
+static void *reserve(size_t bytes_n)
+{
+    void *memory = mmap(NULL, bytes_n, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static bool take_memory(struct turn *t)
+{
+    const struct turn_options *o = &t->options;
+    t->registry_memory_bytes = registry_bytes(&o->registry_limits);
+    t->registry_memory = reserve(t->registry_memory_bytes);
+    t->deadlines_memory_bytes = deadlines_bytes(o->registry_limits.leases_n);
+    t->deadlines_memory = reserve(t->deadlines_memory_bytes);
+    t->raft_memory = reserve(raft_bytes());
+    t->entries = entries_new(o->entries_n, o->entries_bytes);
+    t->history = history_new(o->events_bytes);
+    t->watches = watches_new(o->watches_max, o->watches_per_connection_max);
+    t->frame = reserve(FRAME_SCRATCH_BYTES);
+    t->command = reserve(FRAME_CLIENT_BYTES_MAX);
+    t->pending = calloc(o->pending_max, sizeof *t->pending);
+    t->reads = reserve((size_t)o->reads_max * sizeof *t->reads);
+    void *input = reserve(ARENA_INPUT_BYTES);
+    void *apply = reserve(ARENA_APPLY_BYTES);
+    void *answer = reserve(ARENA_ANSWER_BYTES);
+    void *duty = reserve(ARENA_DUTY_BYTES);
+    arena_init(&t->input, input, input == NULL ? 0 : ARENA_INPUT_BYTES);
+    arena_init(&t->apply, apply, apply == NULL ? 0 : ARENA_APPLY_BYTES);
+    arena_init(&t->answer, answer, answer == NULL ? 0 : ARENA_ANSWER_BYTES);
+    arena_init(&t->duty, duty, duty == NULL ? 0 : ARENA_DUTY_BYTES);
+    return t->registry_memory != NULL && duty != NULL &&
+           t->deadlines_memory != NULL && t->raft_memory != NULL &&
+           t->entries != NULL && t->history != NULL && t->watches != NULL &&
+           t->frame != NULL && t->command != NULL && t->pending != NULL &&
+           t->reads != NULL && input != NULL && apply != NULL && answer != NULL;
+}
+
+/* The first configuration is an entry that every node writes for itself, byte for byte the same: index 1, term 1, no addresses. */
+static void bootstrap(struct turn *t, struct raft_boot *boot)
+{
+    struct raft_config config = {.index = 1};
+    uint8_t data[1024];
+    for (uint32_t i = 0; i < t->options.members_n; i++) {
+        config.voters.ids[config.voters.n++] = t->options.members[i].id;
+    }
+    size_t n = wire_config(&config, (struct wire_members){NULL, 0, 0}, data,
+                           sizeof data, &t->answer);
+    ASSERT(n > 0);
+    struct store_entry entry = {.index = 1,
+                                .term = 1,
+                                .kind = RAFT_CONFIG,
+                                .time_ms = 1,
+                                .data = {data, n}};
+    entry.chain = store_chain(0, &entry);
+    store_put_hard_state(t->store, 1, 0);
+    turn_append_entry(t, &entry);
+    boot->term = 1;
+    boot->last = 1;
+    boot->commit = 1;
+    boot->withhold = false;
+}
+
+static bool boot_config(struct turn *t, const struct store_boot *found,
+                        struct raft_boot *boot)
+{
+    Pb__ConfigData *message = NULL;
+    if (found->checkpoint.index == 0) {
+        return true;
+    }
+    struct bytes config = found->checkpoint_config;
+    if (config.n == 0 || config.n > sizeof t->checkpoint_config ||
+        !wire_to_config(config, found->checkpoint_config_index, &t->answer,
+                        &boot->snapshot_config, &message)) {
+        return false;
+    }
+    memcpy(t->checkpoint_config, config.data, config.n);
+    t->checkpoint = (struct store_checkpoint){
+        .pos = found->checkpoint,
+        .chain = found->checkpoint_chain,
+        .hash = found->checkpoint_hash,
+        .time_ms = found->checkpoint_time_ms,
+        .config = {t->checkpoint_config, config.n},
+        .config_index = found->checkpoint_config_index,
+    };
+    t->checkpoint_stored = found->checkpoint.index;
+    return true;
+}
+
+static struct raft_options raft_options_of(const struct turn_options *o)
+{
+    return (struct raft_options){
+        .id = o->id,
+        .election_ms = o->election_ms,
+        .heartbeat_ms = o->heartbeat_ms,
+        .clock_drift_ppm = o->clock_drift_ppm,
+        .inflight_max = o->inflight_max,
+        .append_entries_max = o->append_entries_max,
+        .seed = o->seed,
+        .prevote = true,
+        .check_quorum = true,
+    };
+}
+
+static bool keeps_before_checkpoint(const struct store_boot *found)
+{
+    return found->first > 0 && found->first <= found->last.index &&
+           found->first <= found->checkpoint.index;
+}
+
+/* Tells the core of every entry in the kept log, and holds the bytes of the last ones. */
+static bool boot_entries(struct turn *t, const struct store_boot *found)
+{
+    struct store_entry entry;
+    raft_index at = found->first;
+    raft_index skipped = keeps_before_checkpoint(found) ? found->first : 0;
+    entries_reset(t->entries, found->checkpoint, found->checkpoint_chain);
+    if (found->last.index == 0 || found->first > found->last.index) {
+        return true;
+    }
+    while (at <= found->last.index && store_boot_entry(t->store, at, &entry)) {
+        struct raft_config config;
+        struct raft_entry e = {entry.term, entry.kind, NULL};
+        arena_reset(&t->answer);
+        if (entry.kind == RAFT_CONFIG) {
+            Pb__ConfigData *message = NULL;
+            if (!wire_to_config(entry.data, entry.index, &t->answer, &config,
+                                &message)) {
+                return false;
+            }
+            e.config = &config;
+        }
+        if (at == skipped) {
+            entries_reset(t->entries, (struct raft_pos){at - 1, 0}, 0);
+        }
+        /* One that stands for the position before the log isn't part of it. */
+        if (at > skipped) {
+            raft_boot_entry(t->raft, &e);
+        }
+        entries_append(t->entries, &entry);
+        at++;
+    }
+    return at == found->last.index + 1;
+}
+
+/* Hard state, log and configuration to the core. The core's log begins at what's kept, or behind the checkpoint if nothing is. */
+static bool boot_raft(struct turn *t, const struct store_boot *found)
+{
+    struct raft_boot boot = {.term = found->term,
+                             .vote = found->vote,
+                             .last = found->last.index,
+                             .commit = found->checkpoint.index,
+                             .withhold = !found->fresh};
+    struct raft_options options = raft_options_of(&t->options);
+    bool first = found->fresh && !t->options.join;
+    if (!boot_config(t, found, &boot)) {
+        return false;
+    }
+    boot.snapshot = found->checkpoint;
+    boot.commit = max_u64(boot.commit, found->last.index > 0 ? 1 : 0);
+    if (keeps_before_checkpoint(found)) {
+        /* The position before the log's first entry was trimmed, and its term with it: the first entry itself takes its place. */
+        struct store_entry entry;
+        if (!store_boot_entry(t->store, found->first, &entry)) {
+            return false;
+        }
+        boot.snapshot = (struct raft_pos){entry.index, entry.term};
+    }
+    if (first) {
+        entries_reset(t->entries, (struct raft_pos){0, 0}, 0);
+        bootstrap(t, &boot);
+    }
+    t->raft = raft_init(t->raft_memory, &options, &boot);
+    if (first) {
+        struct raft_config config = {.index = 1};
+        for (uint32_t i = 0; i < t->options.members_n; i++) {
+            config.voters.ids[config.voters.n++] = t->options.members[i].id;
+        }
+        struct raft_entry entry = {1, RAFT_CONFIG, &config};
+        raft_boot_entry(t->raft, &entry);
+    } else if (!boot_entries(t, found)) {
+        return false;
+    }
+    raft_booted(t->raft, t->now_ms);
+    return true;
+}
+
+static bool boot_all(struct turn *t, const struct store_boot *found)
+{
+    t->incarnation = found->incarnation;
+    t->boot = found->boot;
+    t->horizon = found->events_first > 0 ? found->events_first
+                                         : found->checkpoint.index + 1;
+    t->events_stored = found->events_last;
+    t->clock_base_cluster_ms = max_u64(found->checkpoint_time_ms, 1);
+    t->clock_base_ms = t->now_ms;
+    if (!boot_raft(t, found)) {
+        turn_die(t, "the log or the checkpoint on disk has an invalid "
+                    "configuration: remove this node from the cluster and add "
+                    "it anew");
+        return false;
+    }
+    turn_clock_observe(
+        t, max_u64(entries_time_ms(t->entries), found->checkpoint_time_ms));
+    t->stored = found->last;
+    if (!turn_load_rows(t, found->checkpoint.index)) {
+        return false;
+    }
+    if (found->checkpoint_hash != 0 &&
+        registry_hash(t->registry) != found->checkpoint_hash) {
+        turn_die(t,
+                 "the rows of the checkpoint at index %llu don't have its "
+                 "state hash: the data directory is damaged; remove this "
+                 "node from the cluster and add it anew",
+                 (unsigned long long)found->checkpoint.index);
+        return false;
+    }
+    return true;
+}
+
+static int by_member_id(const void *a, const void *b)
+{
+    raft_id x = ((const struct turn_member *)a)->id;
+    raft_id y = ((const struct turn_member *)b)->id;
+    return x < y ? -1 : x > y;
+}
+
+struct turn *turn_open(const struct turn_options *options,
+                       const struct turn_start *start, char *error,
+                       size_t error_bytes)
+{
+    ASSERT((options->pending_max & (options->pending_max - 1)) == 0);
+    ASSERT((options->reads_max & (options->reads_max - 1)) == 0);
+    struct turn *t = calloc(1, sizeof *t);
+    if (t == NULL) {
+        (void)snprintf(error, error_bytes, "out of memory");
+        return NULL;
+    }
+    t->options = *options;
+    qsort(t->options.members, t->options.members_n,
+          sizeof t->options.members[0], by_member_id);
+    memcpy(t->members, t->options.members,
+           t->options.members_n * sizeof t->members[0]);
+    t->members_n = t->options.members_n;
+    t->store = start->store;
+    t->now_ms = start->now_ms;
+    t->last_turn_ms = start->now_ms;
+    t->started_ms = start->now_ms;
+    if (!take_memory(t)) {
+        (void)snprintf(error, error_bytes, "out of memory");
+        turn_close(t);
+        return NULL;
+    }
+    if (!boot_all(t, start->boot)) {
+        (void)snprintf(error, error_bytes, "%s", t->fatal);
+        turn_close(t);
+        return NULL;
+    }
+    return t;
+}
+
+void turn_set_transport(struct turn *t, struct transport *transport,
+                        uint64_t now_ms)
+{
+    t->transport = transport;
+    t->now_ms = now_ms;
+    turn_members_changed(t);
+}
+
+static void release(void *memory, size_t bytes_n)
+{
+    if (memory != NULL) {
+        (void)munmap(memory, bytes_n);
+    }
+}
+
+void turn_close(struct turn *t)
+{
+    if (t == NULL) {
+        return;
+    }
+    release(t->registry_memory, t->registry_memory_bytes);
+    release(t->deadlines_memory, t->deadlines_memory_bytes);
+    release(t->raft_memory, raft_bytes());
+    release(t->frame, FRAME_SCRATCH_BYTES);
+    release(t->command, FRAME_CLIENT_BYTES_MAX);
+    release(t->reads, (size_t)t->options.reads_max * sizeof *t->reads);
+    release(t->input.base, ARENA_INPUT_BYTES);
+    release(t->apply.base, ARENA_APPLY_BYTES);
+    release(t->answer.base, ARENA_ANSWER_BYTES);
+    release(t->duty.base, ARENA_DUTY_BYTES);
+    free(t->pending);
+    entries_free(t->entries);
+    history_free(t->history);
+    watches_free(t->watches);
+    free(t);
+}
