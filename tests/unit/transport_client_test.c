@@ -363,7 +363,8 @@ static void streams_take_turns(void **state)
     put(&n, busy, wire, sizeof wire);
     WAIT_FOR(&n,
              (transport_stats(n.t, &s), s.bytes_in == before + sizeof wire));
-    put_frame(&n, other, "ab", 2);
+    /* In one piece: while clients are paused, each is read once. */
+    put(&n, other, "\0\0\0\2ab", 6);
     WAIT_FOR(
         &n, (transport_stats(n.t, &s), s.bytes_in == before + sizeof wire + 6));
     assert_int_equal(n.n[TRANSPORT_CLIENT_FRAME], 0);
