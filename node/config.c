@@ -86,8 +86,11 @@ struct reading {
     const char *file; /* NULL: not a file */
     FILE *stream;
     int line; /* of the file, counted as it's read: Debian's inih doesn't tell */
+    uint64_t
+        lines_seen; /* settings that the file gave, by their place in the table */
     bool failed;
 };
+_Static_assert(countof(settings) <= 64, "one bit each in lines_seen");
 
 static const struct setting *find_setting(const char *name)
 {
@@ -155,11 +158,46 @@ static bool set_by_name(struct reading *r, const char *name, const char *value,
 
 /* --- the file ------------------------------------------------------------------------------------------------------------- */
 
+/* Debian's inih takes lines of 199 bytes, and would take the rest of a longer one for a line of its own. */
 static char *next_line(char *out, int bytes, void *arg)
 {
     struct reading *r = arg;
     r->line++;
-    return fgets(out, bytes, r->stream);
+    if (r->failed || fgets(out, bytes, r->stream) == NULL) {
+        return NULL;
+    }
+    if (strchr(out, '\n') == NULL && !feof(r->stream)) {
+        (void)snprintf(r->error, r->error_bytes,
+                       "%s:%d: expected at most %d bytes in a line: go on "
+                       "with a list on the next line, indented",
+                       r->file, r->line, bytes - 2);
+        r->failed = true;
+        return NULL;
+    }
+    return out;
+}
+
+/* A list may go on: on an indented line, or by naming the setting again. */
+static bool set_from_line(struct reading *r, const char *name,
+                          const char *value, const char *where)
+{
+    char longer[CONFIG_PATH_BYTES * 5];
+    const struct setting *s = find_setting(name);
+    uint64_t bit = s == NULL ? 0 : 1ull << (s - settings);
+    if ((r->lines_seen & bit) == 0) {
+        r->lines_seen |= bit;
+        return set_by_name(r, name, value, where);
+    }
+    if (s->kind != SETTING_TEXT || s->bytes != CONFIG_LIST_BYTES) {
+        (void)snprintf(r->error, r->error_bytes,
+                       "%s: %s is given twice: expected it once", where, name);
+        return false;
+    }
+    const char *so_far = (const char *)r->out + s->offset;
+    size_t n = strlen(so_far);
+    (void)snprintf(longer, sizeof longer, "%s%s%s", so_far,
+                   n > 0 && so_far[n - 1] == ',' ? "" : ",", value);
+    return assign(r, s, longer, where);
 }
 
 static int on_line(void *arg, const char *section, const char *name,
@@ -178,7 +216,7 @@ static int on_line(void *arg, const char *section, const char *name,
                        where, section);
         r->failed = true;
     } else {
-        r->failed = !set_by_name(r, name, value, where);
+        r->failed = !set_from_line(r, name, value, where);
     }
     return 1;
 }
@@ -331,7 +369,7 @@ static bool take_addresses(struct reading *r, const char *name,
 {
     static const char form[] =
         "expected ID=HOST:PORT,... with IDs from 1 that `peers` has";
-    char copy[CONFIG_PATH_BYTES * 4];
+    char copy[CONFIG_LIST_BYTES];
     char *rest = NULL;
     memcpy(copy, list, strlen(list) + 1);
     for (char *part = strtok_r(copy, ",", &rest); part != NULL;

@@ -9,14 +9,15 @@
 #include "node/turn.h"
 
 #define CONFIG_PATH_BYTES 512
+#define CONFIG_LIST_BYTES 2048 /* of addresses */
 
 struct config {
     uint64_t id;
     char data[CONFIG_PATH_BYTES];
     char cluster[CONFIG_PATH_BYTES];
-    char peers[CONFIG_PATH_BYTES * 4]; /* ID=HOST:PORT,... */
-    char clients[CONFIG_PATH_BYTES * 4];
-    char http[CONFIG_PATH_BYTES * 4];
+    char peers[CONFIG_LIST_BYTES]; /* ID=HOST:PORT,... */
+    char clients[CONFIG_LIST_BYTES];
+    char http[CONFIG_LIST_BYTES];
     char listen_peer[CONFIG_PATH_BYTES];
     char listen_client[CONFIG_PATH_BYTES];
     char listen_http[CONFIG_PATH_BYTES];
