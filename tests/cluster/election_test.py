@@ -1,10 +1,10 @@
 """Who leads the cluster, and what survives when that node dies."""
 import signal
-import threading
 import time
 
 import wire
-from lab import ELECTION_S, PATIENCE, Relay, equal, path_of, run, until
+from lab import ELECTION_S, Relay, equal, path_of, run, until
+from load import Load
 
 
 def first_election(lab):
@@ -26,62 +26,17 @@ def first_election(lab):
     equal('alarms', status['alarms'], [])
 
 
-class Opener(threading.Thread):
-    """A client that opens one session after the other, and remembers which were acknowledged, and when."""
-
-    def __init__(self, cluster, number):
-        super().__init__(daemon=True)
-        self.cluster = cluster
-        self.number = number
-        self.acknowledged = []
-        self.stopping = False
-        self.error = None
-
-    def run(self):
-        try:
-            relay = Relay(self.cluster)
-            while not self.stopping:
-                tab = 'tab-%d' % len(self.acknowledged)
-                reply = relay.open('load/g%d/device' % self.number, tab)
-                self.acknowledged.append((time.monotonic(), reply.id, tab))
-            relay.close()
-        except Exception as error:  # told by finish()
-            self.error = error
-
-    def finish(self):
-        self.stopping = True
-        self.join(PATIENCE)
-        assert self.error is None, self.error
-        assert not self.is_alive(), 'a client did not end'
-
-
 def kill_leader_under_load(lab):
     cluster = lab.cluster()
-    openers = [Opener(cluster, number) for number in range(8)]
-    for opener in openers:
-        opener.start()
-    until('sessions are opened', lambda: all(
-        len(opener.acknowledged) > 20 for opener in openers))
+    load = Load(cluster)
+    load.each_opened(20)
     old = cluster.leader()
     old.kill()
     killed = time.monotonic()
-    until('sessions are opened again', lambda: all(
-        opener.acknowledged[-1][0] > killed + 0.1 for opener in openers))
-    for opener in openers:
-        opener.finish()
-    again = min(at for opener in openers for at, _, _ in opener.acknowledged
-                if at > killed + 0.1)
-    assert again - killed < 3 * ELECTION_S + 0.5, \
-        'writes again after %.2f s' % (again - killed)
-    found = {(one['session'], one['group'], one['tab'])
-             for one in lab.sessions(cluster, 'load')}
-    for opener in openers:
-        for _, session, tab in opener.acknowledged:
-            mine = (str(session), 'load/g%d' % opener.number, tab)
-            assert mine in found, 'acknowledged, and lost: %r' % (mine,)
-    # Each client waited for each answer, so nothing else may be there: a retry that was applied twice would show as one.
-    equal('sessions', len(found),
-          sum(len(opener.acknowledged) for opener in openers))
+    again = load.each_opened_after(killed + 0.1) - killed
+    load.finish()
+    assert again < 3 * ELECTION_S + 0.5, 'writes again after %.2f s' % again
+    load.check(lab)
     old.start()
     cluster.leader()
     cluster.level()

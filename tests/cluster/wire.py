@@ -135,10 +135,12 @@ def decode_scalar(type_name, raw):
     return raw
 
 
-def decode_bytes(type_name, raw):
+def decode_bytes(type_name, raw, skip):
     """What a length-delimited field holds, as a list: packed numbers are several."""
+    if type_name == skip:
+        return [raw]
     if type_name in MESSAGES:
-        return [decode(type_name, raw)]
+        return [decode(type_name, raw, skip)]
     if type_name in ('string', 'bytes'):
         return [raw.decode() if type_name == 'string' else raw]
     values, at = [], 0
@@ -151,7 +153,8 @@ def decode_bytes(type_name, raw):
     return values
 
 
-def decode(message, data):
+def decode(message, data, skip=None):
+    """Messages of the type `skip` in it are left as bytes."""
     out = Message(message)
     known = {number: (name, type_name, repeated) for
              name, (number, type_name, repeated) in MESSAGES[message].items()}
@@ -170,7 +173,7 @@ def decode(message, data):
         if tag >> 3 not in known:
             continue
         name, type_name, repeated = known[tag >> 3]
-        values = decode_bytes(type_name, raw) if tag & 7 == BYTES else \
+        values = decode_bytes(type_name, raw, skip) if tag & 7 == BYTES else \
             [decode_scalar(type_name, raw)]
         if repeated:
             getattr(out, name).extend(values)
