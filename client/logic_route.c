@@ -9,8 +9,9 @@ static bool is_backing_off(const struct route_endpoint *e, uint64_t now_ms)
 
 static uint32_t find(const struct route *r, const char *address)
 {
-    for (uint32_t i = 0; i < r->endpoints_n; i++) {
-        if (strcmp(r->endpoints[i].address, address) == 0) {
+    size_t n = strlen(address) + 1;
+    for (uint32_t i = 0; n <= ROUTE_ADDRESS_BYTES && i < r->endpoints_n; i++) {
+        if (memcmp(r->endpoints[i].address, address, n) == 0) {
             return i;
         }
     }

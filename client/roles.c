@@ -203,7 +203,9 @@ static void accept_offer(struct baton *b, const struct member *m,
 static void tell(struct baton *b, const struct member *m,
                  const struct news *news, enum role_change change)
 {
-    if (change == ROLE_SAME) {
+    /* Of a session that's closed, that it has no role goes without saying. */
+    if (change == ROLE_SAME ||
+        (change == ROLE_CHANGED && news->what == ROLE_NEWS_CLOSED)) {
         return;
     }
     struct event_node *n = make_event(type_of(change), m, news);
@@ -448,7 +450,10 @@ void roles_event(struct baton *b, const Pb__Event *e)
         break;
     case PB__EVENT_KIND__LEASE_ENDED:
         if (e->lease == b->lease.id) {
-            lease_gone(b, "the cluster ended the lease");
+            lease_gone(b, e->cause == PB__CAUSE__CAUSE_EXPIRED
+                              ? "the lease expired: no renewal reached the "
+                                "cluster for as long as its TTL"
+                              : "the lease was closed");
         }
         break;
     default:

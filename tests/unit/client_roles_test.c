@@ -114,7 +114,6 @@ static void a_session_s_life(void **state)
     assert_int_equal(lost_by_callback, 10);
     e = about(PB__EVENT_KIND__SESSION_CLOSED, 16, 10);
     tell(&e);
-    expect(BATON_ROLE, 10, 0);
     expect(BATON_SESSION_CLOSED, 10, 0);
     expect_nothing();
     assert_int_equal(b->members.n, 0);
