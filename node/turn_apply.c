@@ -280,7 +280,8 @@ static bool apply_entry(struct turn *t, const struct store_entry *entry)
     }
     apply_command(t, entry, command);
     bool at_mark = entry->index % t->options.checkpoint_entries == 0;
-    if (!t->pinned && (at_mark || registry_wants_checkpoint(t->registry))) {
+    /* A snapshot that's being sent holds checkpoints up, but not for ever: deleted objects wait for one. */
+    if ((at_mark && !t->pinned) || registry_wants_checkpoint(t->registry)) {
         checkpoint(t, entry);
     }
     return t->fatal[0] == 0;
@@ -362,6 +363,7 @@ bool turn_load_rows(struct turn *t, raft_index applied)
     (void)fresh(t->deadlines_memory, t->deadlines_memory_bytes);
     t->registry =
         registry_init(t->registry_memory, &t->options.registry_limits);
+    registry_seed(t->registry, t->options.seed);
     while (store_rows_next(t->store, &cursor, &key, &value)) {
         if (registry_load_row(t->registry, key, value, &t->answer) !=
             BATON_OK) {
