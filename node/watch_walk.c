@@ -3,10 +3,10 @@
 #include "node/turn_state.h"
 #include "node/watch_state.h"
 
-/* Room that a connection must have before the walk goes on: what a group takes at most goes into one part, and the
- * events that happen meanwhile need some too. */
+/* Room that a connection must have before the walk goes on: what a part takes at most (with the longest names, a scope's row takes
+ * 850 bytes and a session's 700), and the events that happen meanwhile need some too. It's far below a frame's bound. */
 #define ROOM_BYTES    (256u << 10)
-#define PART_ROWS_MAX 1024u
+#define PART_ROWS_MAX 128u
 #define GROUPS_A_PUMP 4096u
 #define READ_BYTES    (256u << 10)
 
