@@ -30,10 +30,12 @@ struct election {
     uint64_t epoch; /* of the group's baton, while we hold it */
     pid_t child;    /* 0: not running */
     int child_fd;
-    bool asked;       /* it got SIGTERM from us */
-    uint64_t kill_ms; /* SIGKILL then; 0: not planned */
-    bool yielding;    /* the successor waits */
-    bool over;        /* its exit code is known */
+    bool asked;        /* it got SIGTERM from us */
+    uint64_t kill_ms;  /* SIGKILL then; 0: not planned */
+    bool yielding;     /* a successor waits */
+    bool yield_device; /* for the device's baton, not the group's */
+    uint64_t yield_epoch;
+    bool over; /* its exit code is known */
     int code;
 };
 
@@ -113,18 +115,21 @@ static void stop(struct election *e, uint64_t within_ms)
     e->kill_ms = e->kill_ms == 0 ? at : min_u64(e->kill_ms, at);
 }
 
+/* The group's baton, or the device's, which has the group's in its train. */
 static void hand_over(struct election *e)
 {
-    struct baton_handover h = {
-        .scope = {e->scope.namespace_name, e->scope.group, NULL},
-        .session = e->session,
-        .epoch = e->epoch};
+    struct baton_handover h = {.scope = {e->scope.namespace_name,
+                                         e->scope.group,
+                                         e->yield_device ? e->device : NULL},
+                               .session = e->session,
+                               .epoch = e->yield_epoch};
     struct baton_reply r = {0};
     enum baton_status status = baton_yield(e->c->b, NULL, &h, &r);
     if (status != BATON_OK) {
         (void)cli_fail(e->c, status, r.message);
     }
     baton_reply_free(&r);
+    e->yielding = false;
 }
 
 static void child_gone(struct election *e)
@@ -157,8 +162,10 @@ static void take_event(struct election *e, const struct baton_event *ev,
         }
         break;
     case BATON_YIELD:
-        if (ours) {
+        if (ev->session == e->session) {
             e->yielding = true;
+            e->yield_device = !ev->group_scope;
+            e->yield_epoch = ev->epoch;
             if (e->child == 0) {
                 hand_over(e);
             }
