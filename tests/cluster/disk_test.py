@@ -6,7 +6,8 @@ import signal
 import subprocess
 
 import wire
-from lab import Relay, Skip, equal, no_larger_files, run, until
+from lab import (Relay, Skip, clean_environment, equal, no_larger_files, run,
+                 until)
 from load import Load
 
 SHIM = os.path.join(wire.ROOT, 'tests', 'fault', 'disk_preload.c')
@@ -99,7 +100,7 @@ def damaged_record(lab):
     assert b'needle-7' in bytes_
     with open(path, 'wb') as file:
         file.write(bytes_.replace(b'needle-7', b'needle-8'))
-    refuses_to_start(node, 'index')
+    refuses_to_start(node, 'log entry', 'damaged')
     with open(path, 'wb') as file:
         file.write(bytes_)
     node.start()
@@ -118,7 +119,7 @@ def wiped_directory(lab):
     for other in others:
         until('an alarm on node %d' % other.id, lambda one=other: any(
             'node %d ' % node.id in text for text in one.status().alarms))
-    equal('it has nothing', node.status().self.applied, 0)
+    assert node.status().self.applied <= 1, 'it was let in'
     leader = cluster.leader(others)
     Relay(cluster).open('acme/alice/laptop', 'after')
     leader.kill()
@@ -190,6 +191,17 @@ class Fault:
         self.file.close()  # and so the lock
 
 
+def lead(lab, cluster, node):
+    """Makes that node the leader; one that has just come back may have to be asked again."""
+    def leads():
+        made = subprocess.run(
+            lab.command(cluster, ['transfer', node.id]),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env=clean_environment(), timeout=30, check=False)
+        return made.returncode == 0 and cluster.leader() is node
+    until('node %d leads' % node.id, leads)
+
+
 def faulty_leader(lab, fault, **settings):
     """A cluster whose leader alone has that disk."""
     cluster = lab.cluster(**settings)
@@ -198,9 +210,7 @@ def faulty_leader(lab, fault, **settings):
     cluster.leader()
     leader.start(env=fault.env)
     cluster.leader()
-    equal('leader', lab.baton(cluster, 'transfer', leader.id)['leader'],
-          leader.id)
-    assert cluster.leader() is leader
+    lead(lab, cluster, leader)
     return cluster, leader
 
 
@@ -280,8 +290,7 @@ def full_disk(lab):
     for node in cluster:
         node.start()
     cluster.leader()
-    if cluster.leader() is not small:
-        lab.baton(cluster, 'transfer', small.id)
+    lead(lab, cluster, small)
     kept = Relay(cluster)
     first = kept.open('acme/alice/laptop', 'tab-1').id
     bench = lab.spawn('bench', lab.command(
@@ -308,7 +317,7 @@ def files_end_at_a_size(lab):
     for node in cluster:
         node.start(limits=no_larger_files(2 << 20) if node is small else None)
     load = Load(cluster)
-    ended_with(small, 'file too large')
+    ended_with(small, 'writing or syncing failed')
     load.each_opened(len(load.openers[0].acknowledged) + 5)
     load.finish()
     load.check(lab)
@@ -346,8 +355,7 @@ def hanging_follower(lab):
     """Costs the cluster nothing; SIGTERM still ends it in time."""
     fault = Fault(lab)
     cluster, slow = faulty_leader(lab, fault)
-    other = cluster.followers()[0]
-    lab.baton(cluster, 'transfer', other.id)
+    lead(lab, cluster, cluster.followers()[0])
     load = Load(cluster)
     load.each_opened(10)
     fault.stall()

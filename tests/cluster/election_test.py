@@ -105,6 +105,17 @@ def transfer(lab):
     assert 'no such node' in refused['message'], refused
 
 
+def transfer_to_one_that_just_came_back(lab):
+    """It has everything, but no heartbeat has reached it since its start: a rolling restart goes as fast as that."""
+    cluster = lab.cluster(election_ms=3000, heartbeat_ms=1000)
+    node = cluster.followers()[0]
+    node.kill()
+    node.start()
+    cluster.leader()
+    cluster.level()
+    equal('leader', lab.baton(cluster, 'transfer', node.id)['leader'], node.id)
+
+
 def sigterm_hands_over(lab):
     """With an election timeout far above the deadline: only a hand-over can have made the new leader."""
     cluster = lab.cluster(election_ms=5000, heartbeat_ms=100)
@@ -190,5 +201,6 @@ def paused_leader_answers_nothing_old(lab):
 
 if __name__ == '__main__':
     run([first_election, kill_leader_under_load, kill_all_and_restart,
-         minority_refuses, transfer, sigterm_hands_over, sigterm_of_all,
+         minority_refuses, transfer, transfer_to_one_that_just_came_back,
+         sigterm_hands_over, sigterm_of_all,
          paused_leader, paused_leader_answers_nothing_old])

@@ -20,8 +20,11 @@ class Opener(threading.Thread):
         try:
             relay = Relay(self.cluster)
             while not self.stopping:
-                tab = 'tab-%d' % len(self.acknowledged)
-                reply = relay.open('load/g%d/device' % self.number, tab)
+                n = len(self.acknowledged)
+                tab = 'tab-%d' % n
+                # A device has 1,024 tabs at most.
+                reply = relay.open('load/g%d/device-%d' % (
+                    self.number, n // 500), tab)
                 self.acknowledged.append((time.monotonic(), reply.id, tab))
             relay.close()
         except Exception as error:  # told by Load

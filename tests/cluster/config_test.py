@@ -1,0 +1,196 @@
+"""Settings: where they come from, which one wins, and what a wrong one is told. Each wrong one: exit code 2, and a sentence."""
+import os
+import signal
+import socket
+import subprocess
+
+import wire
+from lab import BIN, Node, clean_environment, equal, run, until
+
+BATOND = os.path.join(BIN, 'batond')
+
+
+def settings_of(lab):
+    """What a node of a cluster of one needs."""
+    node = Node(lab, 1, lab.folder)
+    return node, {'id': 1, 'data': node.data, 'cluster': 'lab',
+                  'peers': '1=' + node.peer, 'clients': '1=' + node.client,
+                  'election-ms': 300, 'heartbeat-ms': 50, 'map-mb': 64,
+                  'reserve-mb': 1}
+
+
+def flags(settings):
+    return [word for key, value in settings.items()
+            for word in ('--' + key, str(value))]
+
+
+def ended(arguments, env=None):
+    """(exit code, what it said)."""
+    made = subprocess.run(
+        [BATOND] + arguments, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=clean_environment(env), timeout=20, check=False)
+    return made.returncode, made.stdout
+
+
+def refused(arguments, *words, env=None, code=2):
+    found, said = ended(arguments, env)
+    equal('exit code of %r (%s)' % (arguments, said), found, code)
+    for word in words:
+        assert word in said, '%r: no "%s" in: %s' % (arguments, word, said)
+    return said
+
+
+def unknown_ones(lab):
+    _, settings = settings_of(lab)
+    given = flags(settings)
+    refused(given + ['--frobnicate', '1'], 'frobnicate', '--help')
+    refused(given, 'BATON_FROBNICATE', env={'BATON_FROBNICATE': '1'})
+    refused(given + ['extra'], 'extra')
+    refused(given + ['--id'], '--id', 'value')
+    assert not os.path.exists(settings['data']), 'it made a directory'
+
+
+def out_of_range(lab):
+    _, settings = settings_of(lab)
+    for name, value, words in (
+            ('id', '0', ('id', '1', '1000000')),
+            ('election-ms', '99', ('election-ms', '100', '60000')),
+            ('election-ms', 'soon', ('election-ms', 'soon', '60000')),
+            ('election-ms', '1e3', ('election-ms', '1e3')),
+            ('heartbeat-ms', '9', ('heartbeat-ms', '10')),
+            ('heartbeat-ms', '101', ('heartbeat-ms', 'third')),
+            ('checkpoint-entries', '-1', ('checkpoint-entries', '16')),
+            ('log-level', 'loud', ('log-level', 'error, warn, info')),
+            ('peers', '1=localhost', ('peers', 'ID=HOST:PORT')),
+            ('peers', '2=127.0.0.1:1', ('peers', 'ID=HOST:PORT')),
+            ('peers', 'x=127.0.0.1:1', ('peers', 'ID=HOST:PORT')),
+            ('peers', '1=127.0.0.1:99999', ('peers', 'ID=HOST:PORT')),
+            ('clients', '2=127.0.0.1:1', ('clients', 'peers')),
+            ('http', '7=127.0.0.1:1', ('http', 'peers')),
+            ('tls-ca', '/nowhere.pem', ('tls-ca', 'tls-cert-key')),
+            ('cluster', 'x' * 5000, ('cluster', 'at most'))):
+        refused(flags(dict(settings, **{name: value})), *words)
+    for name in ('id', 'data', 'cluster', 'peers', 'clients'):
+        less = {key: value for key, value in settings.items() if key != name}
+        refused(flags(less), name)
+
+
+def in_a_file(lab):
+    _, settings = settings_of(lab)
+    path = os.path.join(lab.folder, 'batond.conf')
+
+    def write(*lines):
+        with open(path, 'w', encoding='utf-8') as file:
+            file.write('\n'.join(lines) + '\n')
+
+    good = ['%s = %s' % item for item in settings.items()]
+    for lines, words in (
+            (['# a comment', 'frobnicate = 1'], (':2', 'frobnicate')),
+            (['', '', 'election-ms = soon'], (':3', 'election-ms', 'soon',
+                                              '60000')),
+            (['election-ms'], (':1', 'name = value')),
+            (['[section]', 'election-ms = 300'], (':2', '[section]'))):
+        write(*lines + good)
+        refused(['--config', path], path, *words)
+    write(*good + ['heartbeat-ms = 7'])
+    refused(['--config', path], '%s:%d' % (path, len(good) + 1), '10')
+    refused(['--config', path + '.missing'], path + '.missing')
+
+
+def flags_win(lab):
+    node, settings = settings_of(lab)
+    path = os.path.join(lab.folder, 'batond.conf')
+    for sources, cluster in ((('file',), 'of-file'),
+                             (('file', 'environment'), 'of-environment'),
+                             (('file', 'environment', 'flag'), 'of-flag')):
+        # Each time a directory of its own, for each has another cluster's name.
+        given = dict(settings, data=os.path.join(lab.folder, cluster))
+        del given['cluster']
+        with open(path, 'w', encoding='utf-8') as file:
+            file.writelines('%s = %s\n' % item for item in
+                            dict(given, cluster='of-file').items())
+        env = {'BATON_CONFIG': path}
+        command = [BATOND]
+        if 'environment' in sources:
+            env['BATON_CLUSTER'] = 'of-environment'
+            env['BATON_LOG_LEVEL'] = 'debug'
+        if 'flag' in sources:
+            command += ['--cluster=of-flag']
+        log = os.path.join(lab.folder, cluster + '.log')
+        process = lab.spawn(cluster, command, log, env)
+        until('it starts', lambda one=process: ' started ' in one.said())
+        assert ' cluster=%s ' % cluster in process.said(), process.said()
+        process.signal(signal.SIGTERM)
+        equal('exit code', process.ended(), 0)
+    assert node.client in settings['clients']
+
+
+def help_names_them_all(lab):
+    code, said = ended(['--help'])
+    equal('exit code', code, 0)
+    code, table = ended(['--settings'])
+    equal('exit code', code, 0)
+    names = [line.split('`')[1] for line in table.splitlines()
+             if line.startswith('| `')]
+    assert len(names) > 20, names
+    for name in names:
+        assert '--%s ' % name in said, '--help is silent about ' + name
+    with open(os.path.join(wire.ROOT, 'docs', 'operations.md'),
+              encoding='utf-8') as file:
+        manual = file.read()
+    for name in names:
+        assert '`%s`' % name in manual, \
+            'docs/operations.md is silent about ' + name
+    code, said = ended(['--version'])
+    equal('exit code', code, 0)
+    assert said.startswith('batond '), said
+    assert lab.folder
+
+
+def cannot_start(lab):
+    """Settings that are well-formed, and don't fit this machine."""
+    node, settings = settings_of(lab)
+    with socket.socket() as taken:
+        host, port = node.client.split(':')
+        taken.bind((host, int(port)))
+        taken.listen()
+        refused(flags(settings), node.client, code=1)
+    path = os.path.join(lab.folder, 'a-file')
+    with open(path, 'w', encoding='utf-8') as file:
+        file.write('short')
+    refused(flags(dict(settings, data=path)), path, code=1)
+    refused(flags(dict(settings, data='/proc/nothing')), '/proc/nothing',
+            code=1)
+    refused(flags(dict(settings, **{'secret-file': path})), path, '16', code=1)
+    refused(flags(dict(settings, **{'secret-file': path + 'x'})), path + 'x',
+            code=1)
+
+
+def log_lines(lab):
+    """One event a line: `time level node=N event key=value ...`; no payloads."""
+    cluster = lab.cluster()
+    session = lab.session(cluster, 'acme/a-secret-name', 'laptop', 'tab-1')
+    assert session.id
+    for node in cluster:
+        for line in node.said().splitlines():
+            words = line.split(' ')
+            assert words[0].endswith('Z') and words[1] in (
+                'error', 'warn', 'info', 'debug'), line
+            equal('node', words[2], 'node=%d' % node.id)
+            assert '=' not in words[3], line
+            assert 'a-secret-name' not in line, line
+    node = cluster.leader()
+    reply = wire.ask_admin(node.admin, set_log_level={'level': 3})
+    equal('status', reply.status, 'OK')
+    reply = wire.ask_admin(node.admin, set_log_level={'level': 9})
+    assert reply.status != 'OK', reply
+    equal('mode of the admin socket',
+          oct(os.stat(node.admin).st_mode & 0o777), '0o600')
+    equal('mode of the directory', oct(os.stat(node.data).st_mode & 0o777),
+          '0o700')
+
+
+if __name__ == '__main__':
+    run([unknown_ones, out_of_range, in_a_file, flags_win,
+         help_names_them_all, cannot_start, log_lines])
