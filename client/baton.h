@@ -25,7 +25,8 @@
  *
  * Events are fetched with baton_poll(), by a thread of yours: never a callback in the middle of your code, and never your code on the
  * thread that keeps the lease alive. baton_fd() is readable while something waits, for poll(2) and event loops. The one callback
- * is on_lost, because it must not wait for you.
+ * is on_lost, because it must not wait for you. Who opens sessions must fetch: what isn't fetched is kept (watches pause when much
+ * waits, roles don't).
  *
  * The right to lead ends before the cluster can give it to somebody else: at the send time of the last acknowledged renewal +
  * TTL * (1 - drift) / (1 + drift), on CLOCK_BOOTTIME, which runs while the machine sleeps. BATON_ENDING comes warn_ms before
@@ -70,7 +71,8 @@ struct baton_options {
                           lead. 0: off */
     bool
         answer_offers; /* you answer offers, with baton_answer(); else they're accepted at once */
-    const char *tls_ca_file;       /* both or neither: mutual TLS; PEM; */
+    const char
+        *tls_ca_file; /* both or neither: mutual TLS; PEM, of the authority */
     const char *tls_cert_key_file; /* certificate and key in one file */
     /* Called on the library's thread, before the right to lead `scope` under `epoch` ends: return fast, call no function of this
      * header but baton_right_ms(). The same comes as BATON_LOST. NULL: none. */
