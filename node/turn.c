@@ -7,6 +7,7 @@
 #include "node/turn_state.h"
 
 #define STOP_TRANSFER_MS 1200u
+#define FAIL_HANDOVER_MS 300u
 
 /* --- small things -------------------------------------------------------------------------------------------------------- */
 
@@ -242,6 +243,31 @@ static void store_read_back(struct turn *t, const struct store_event *event)
     }
 }
 
+/* The disk failed us for good. What isn't stored was acknowledged to nobody, and nothing more will be: all that's left to do is
+ * to hand leadership to a node whose disk works, rather than let the others wait for an election timeout. */
+static void store_failed(struct turn *t, const struct store_event *event)
+{
+    struct raft_in in = turn_in(t);
+    if (t->failure[0] != 0) {
+        return;
+    }
+    (void)snprintf(t->failure, sizeof t->failure, "%s", event->error);
+    t->failed_ms = t->now_ms;
+    turn_log(t, 0, "store_failed reason=\"%s\"", t->failure);
+    if (raft_role_now(t->raft) == RAFT_LEADER &&
+        raft_transfer(t->raft, &in, 0, &t->out) == BATON_OK) {
+        turn_act(t);
+    }
+}
+
+static void end_if_failed(struct turn *t)
+{
+    if (t->failure[0] != 0 && (raft_role_now(t->raft) != RAFT_LEADER ||
+                               t->now_ms >= t->failed_ms + FAIL_HANDOVER_MS)) {
+        turn_die(t, "%s", t->failure);
+    }
+}
+
 void turn_store(struct turn *t, const struct store_event *event)
 {
     switch (event->type) {
@@ -252,7 +278,7 @@ void turn_store(struct turn *t, const struct store_event *event)
         store_read_back(t, event);
         break;
     case STORE_FAILED:
-        turn_die(t, "%s", event->error);
+        store_failed(t, event);
         break;
     }
 }
@@ -294,6 +320,7 @@ void turn_end(struct turn *t)
     turn_act(t);
     turn_commit_batch(t);
     transport_flush(t->transport);
+    end_if_failed(t);
     t->last_turn_ms = t->now_ms;
 }
 
@@ -310,7 +337,8 @@ uint64_t turn_deadline_ms(const struct turn *t)
     if (t->batch_dirty) {
         at = min_u64(at, t->now_ms + 200);
     }
-    if (t->pending_n > 0 || t->reads_head < t->reads_tail || t->stopping) {
+    if (t->pending_n > 0 || t->reads_head < t->reads_tail || t->stopping ||
+        t->failure[0] != 0) {
         at = min_u64(at, t->now_ms + 20);
     }
     return at;

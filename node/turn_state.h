@@ -312,6 +312,8 @@ struct turn {
     char quarantine_reason[160];
     char alarms[ALARMS_MAX][200];
     uint32_t alarms_n;
+    char failure[512]; /* the store's, once it failed */
+    uint64_t failed_ms;
     char fatal[512];
     struct counters counters;
 };

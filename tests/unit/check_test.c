@@ -96,8 +96,7 @@ static void one_capability(int32_t key, int32_t value, uint32_t want_reason)
     if (want_reason == REASON_NONE) {
         assert_int_equal(status, BATON_OK);
         assert_int_equal(caps.known, 1u << key);
-        assert_int_equal(capability_value(&caps, (enum capability)key),
-                         value);
+        assert_int_equal(capability_value(&caps, (enum capability)key), value);
     } else {
         assert_int_equal(status, BATON_INVALID);
         assert_int_equal(caps.known, 0);
