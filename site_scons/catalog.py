@@ -80,7 +80,8 @@ def _includes(path):
 
 
 def needed_by(path):
-    """What a test's source links by its includes: (folders, with those that they use; sources of tests' own helpers)."""
+    """What a test's source links by its includes: (folders, with those that they use; sources of tests' own helpers). Who
+    uses tests/lab/ gets its transport, and its store in place of raft's objects, which no name is left to draw in."""
     folders, helpers = set(), set()
     waiting, seen = [path], set()
     while waiting:
@@ -99,4 +100,6 @@ def needed_by(path):
                 folders.add('proto')
             elif folder in USES:
                 folders.update([folder] + USES[folder])
+    if any(name.startswith('tests/lab/') for name in helpers):
+        folders.discard('transport')
     return folders, sorted(helpers)
