@@ -307,7 +307,9 @@ static void end(struct node *n, int code)
         http_close(n->http);
     }
     /* The store first: its thread wakes the transport. */
-    if (n->store != NULL && !store_close(n->store, code == 0 ? CLOSE_MS : 50)) {
+    bool flushed =
+        n->store == NULL || store_close(n->store, code == 0 ? CLOSE_MS : 50);
+    if (!flushed && code == 0) {
         log_write(LOG_WARN, "store_not_flushed reason=\"the disk didn't "
                             "answer in time; nothing acknowledged is lost\"");
     }
