@@ -110,7 +110,7 @@ def damaged_record(lab):
 
 def wiped_directory(lab):
     """It comes back with nothing under its old name, and may have forgotten votes: the others refuse it, and say so."""
-    lab.alarms_expected = True
+    lab.alarms_expected = ('another data directory',)
     cluster, node = with_data(lab)
     others = [one for one in cluster if one is not node]
     node.kill()
@@ -136,7 +136,7 @@ def wiped_directory(lab):
 
 def older_image(lab):
     """Its directory as it was some starts ago: it has forgotten what it acknowledged since."""
-    lab.alarms_expected = True
+    lab.alarms_expected = ('an older image',)
     cluster, node = with_data(lab)
     node.kill()
     image = os.path.join(lab.folder, 'image')
