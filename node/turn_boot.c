@@ -110,23 +110,28 @@ static struct raft_options raft_options_of(const struct turn_options *o)
     };
 }
 
-static bool keeps_before_checkpoint(const struct store_boot *found)
+/* Log that's kept from before the checkpoint is there for peers that were away. Where it begins, the entry before it was trimmed, and its
+ * term with it: so the first kept entry itself stands for the position that the core's log follows. It must be the
+ * checkpoint's configuration or a later one, since that's the only configuration known. 0: nothing is kept from before. */
+static raft_index base_of(const struct store_boot *found)
 {
-    return found->first > 0 && found->first <= found->last.index &&
-           found->first <= found->checkpoint.index;
+    bool kept = found->first > 0 && found->first <= found->last.index &&
+                found->first <= found->checkpoint.index;
+    return kept ? max_u64(found->first, found->checkpoint_config_index) : 0;
 }
 
 /* Tells the core of every entry in the kept log, and holds the bytes of the last ones. */
 static bool boot_entries(struct turn *t, const struct store_boot *found)
 {
     struct store_entry entry;
-    raft_index at = found->first;
-    raft_index skipped = keeps_before_checkpoint(found) ? found->first : 0;
+    raft_index base = base_of(found);
+    raft_index at = base != 0 ? base : found->first;
     entries_reset(t->entries, found->checkpoint, found->checkpoint_chain);
     if (found->last.index == 0 || found->first > found->last.index) {
         return true;
     }
-    while (at <= found->last.index && store_boot_entry(t->store, at, &entry)) {
+    /* To the end, and once more: that's what closes the store's walk. */
+    while (store_boot_entry(t->store, at, &entry)) {
         struct raft_config config;
         struct raft_entry e = {entry.term, entry.kind, NULL};
         arena_reset(&t->answer);
@@ -138,11 +143,9 @@ static bool boot_entries(struct turn *t, const struct store_boot *found)
             }
             e.config = &config;
         }
-        if (at == skipped) {
+        if (at == base) {
             entries_reset(t->entries, (struct raft_pos){at - 1, 0}, 0);
-        }
-        /* One that stands for the position before the log isn't part of it. */
-        if (at > skipped) {
+        } else {
             raft_boot_entry(t->raft, &e);
         }
         entries_append(t->entries, &entry);
@@ -166,10 +169,9 @@ static bool boot_raft(struct turn *t, const struct store_boot *found)
     }
     boot.snapshot = found->checkpoint;
     boot.commit = max_u64(boot.commit, found->last.index > 0 ? 1 : 0);
-    if (keeps_before_checkpoint(found)) {
-        /* The position before the log's first entry was trimmed, and its term with it: the first entry itself takes its place. */
+    if (base_of(found) != 0) {
         struct store_entry entry;
-        if (!store_boot_entry(t->store, found->first, &entry)) {
+        if (!store_boot_entry(t->store, base_of(found), &entry)) {
             return false;
         }
         boot.snapshot = (struct raft_pos){entry.index, entry.term};

@@ -257,7 +257,11 @@ void turn_duties(struct turn *t)
                  (unsigned long long)(t->now_ms - t->last_turn_ms));
         deadlines_takeover(t->deadlines, t->now_ms, turn_cluster_ms(t));
     }
-    if (!turn_leads(t) || t->now_ms < t->duty_scan_ms || t->stopping) {
+    if (!turn_leads(t) || t->stopping) {
+        return;
+    }
+    propose_due(t);
+    if (t->now_ms < t->duty_scan_ms) {
         return;
     }
     t->duty_scan_ms = t->now_ms + DUTY_MS;
@@ -266,7 +270,6 @@ void turn_duties(struct turn *t)
         touch_leases(t);
     }
     see_nodes(t);
-    propose_due(t);
 }
 
 void turn_duty_applied(struct turn *t, raft_index index,

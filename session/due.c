@@ -190,9 +190,10 @@ static bool due_grace(const struct registry *r, slot s, Pb__Command *out,
     return true;
 }
 
-/* Those still to sweep are at the front of the ring. */
-static bool due_sweep(const struct registry *r, slot s, Pb__Command *out,
-                      struct arena *arena)
+/* One bounded part of an ended lease's sessions, from *at on in its ring; *at is where the next part begins, 0 at the end. Those still
+ * to sweep are at the front of the ring. */
+static bool due_sweep(const struct registry *r, slot s, slot *at,
+                      Pb__Command *out, struct arena *arena)
 {
     const struct lease *l = lease_at(r, s);
     ASSERT(l->sessions != 0);
@@ -204,19 +205,33 @@ static bool due_sweep(const struct registry *r, slot s, Pb__Command *out,
     pb__sweep_lease__init(m);
     m->lease = l->id;
     m->sessions = ids;
-    slot at = l->sessions;
-    do {
-        const struct session *session = session_at(r, at);
+    while (*at != 0 && m->n_sessions < SWEEP_MAX) {
+        const struct session *session = session_at(r, *at);
         if ((l->object.flags & FLAG_CLOSING) == 0 &&
             (session->object.flags & FLAG_DETACHED) != 0) {
+            *at = 0;
             break;
         }
         ids[m->n_sessions++] = session->id;
-        at = session->lease_next;
-    } while (at != l->sessions && m->n_sessions < SWEEP_MAX);
+        *at = session->lease_next == l->sessions ? 0 : session->lease_next;
+    }
+    pb__command__init(out);
+    out->version = COMMAND_VERSION;
     out->op_case = PB__COMMAND__OP_SWEEP_LEASE;
     out->sweep_lease = m;
-    return true;
+    return m->n_sessions > 0;
+}
+
+/* Several parts at once: a relay with a hundred thousand sessions is gone in a few rounds, not in a thousand. */
+static uint32_t due_sweeps(const struct registry *r, slot s, Pb__Command *out,
+                           uint32_t max, struct arena *arena)
+{
+    uint32_t n = 0;
+    slot at = lease_at(r, s)->sessions;
+    while (n < max && at != 0 && due_sweep(r, s, &at, &out[n], arena)) {
+        n++;
+    }
+    return n;
 }
 
 static bool due_scope(const struct registry *r, struct scope_ref ref,
@@ -277,7 +292,7 @@ static bool due_command(const struct registry *r, const struct due *due,
     case DUE_SESSION:
         return due_grace(r, s, out, arena);
     case DUE_LEASE:
-        return due_sweep(r, s, out, arena);
+        break; /* due_sweeps() */
     case DUE_DEVICE:
         return due_scope(r, (struct scope_ref){device_at(r, s)->group, s}, out,
                          arena);
@@ -299,10 +314,15 @@ uint32_t registry_due(const struct registry *r, uint64_t now_ms,
     ahead_add(&ahead, r, 1, now_ms);
     while (n < max && ahead.n > 0) {
         uint32_t at = ahead.at[--ahead.n];
-        if (!due_command(r, &r->heap[at], &out[n], arena)) {
+        const struct due *due = &r->heap[at];
+        uint32_t more =
+            due->kind == DUE_LEASE
+                ? due_sweeps(r, due->object, &out[n], max - n, arena)
+                : due_command(r, due, &out[n], arena);
+        if (more == 0) {
             break; /* the arena is full: the rest the next time */
         }
-        n++;
+        n += more;
         ahead_add(&ahead, r, at * 2, now_ms);
         ahead_add(&ahead, r, at * 2 + 1, now_ms);
     }
