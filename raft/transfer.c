@@ -44,7 +44,6 @@ enum baton_status raft_transfer(struct raft *r, const struct raft_in *in,
 void raft_transfer_flush(struct raft *r, const struct raft_in *in,
                          struct raft_out *out)
 {
-    (void)in;
     ASSERT(r->role == RAFT_LEADER);
     if (r->transfer.to == 0 || r->transfer.sent || !raft_out_room(out)) {
         return;
@@ -54,6 +53,12 @@ void raft_transfer_flush(struct raft *r, const struct raft_in *in,
         return;
     }
     r->transfer.sent = true;
+    /* One that has just restarted has heard no round yet, and would ignore the call: see raft_on_timeout_now(). */
+    raft_round_start(r, in, out);
+    if (!raft_out_room(out)) {
+        r->transfer.sent = false;
+        return;
+    }
     raft_note(out, "%u tells %u to campaign: it has everything up to %llu",
               r->options.id, p->id, (unsigned long long)p->match);
     raft_send(r, out,
