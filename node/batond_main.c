@@ -17,7 +17,7 @@ extern char **environ;
 
 #define INPUTS_A_TURN 1024u
 #define WAIT_MS_MAX   100u
-#define CLOSE_MS      500u
+#define CLOSE_MS      300u
 #define ERROR_BYTES   1024u
 
 #ifndef BATON_VERSION

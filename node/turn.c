@@ -6,7 +6,7 @@
 
 #include "node/turn_state.h"
 
-#define STOP_TRANSFER_MS 1200u
+#define STOP_TRANSFER_MS 800u
 #define FAIL_HANDOVER_MS 300u
 
 /* --- small things -------------------------------------------------------------------------------------------------------- */
@@ -377,7 +377,7 @@ bool turn_stopped(const struct turn *t)
                  t->now_ms < t->stop_ms + STOP_TRANSFER_MS;
     bool writes = t->batch_dirty || store_batch(t->store) > t->stored_batch + 1;
     return !waits &&
-           (!writes || t->now_ms >= t->stop_ms + STOP_TRANSFER_MS + 300);
+           (!writes || t->now_ms >= t->stop_ms + STOP_TRANSFER_MS + 200);
 }
 
 void turn_check(const struct turn *t)
