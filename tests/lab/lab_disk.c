@@ -153,6 +153,13 @@ struct lab_disk *lab_disk_copy(const struct lab_disk *d)
     return copy;
 }
 
+void lab_disk_identity(const struct lab_disk *d, uint64_t *out_incarnation,
+                       uint64_t *out_boot)
+{
+    *out_incarnation = d->incarnation;
+    *out_boot = d->boot;
+}
+
 void lab_disk_counts(const struct lab_disk *d, struct lab_disk_counts *out)
 {
     uint64_t chain = 0;
@@ -177,6 +184,11 @@ void lab_disk_row(const struct lab_disk *d, uint32_t i, struct bytes *out_key,
 void lab_disk_set_row(struct lab_disk *d, struct bytes key, struct bytes value)
 {
     put_row(&d->rows, key, value);
+}
+
+uint64_t lab_disk_hash(const struct lab_disk *d)
+{
+    return d->checkpoint.hash;
 }
 
 void lab_disk_set_hash(struct lab_disk *d, uint64_t hash)

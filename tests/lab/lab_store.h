@@ -16,6 +16,8 @@ struct lab_disk *lab_disk_new(uint64_t incarnation);
 void lab_disk_free(struct lab_disk *d);
 /* An image of it, for a node that comes back with an old one. */
 struct lab_disk *lab_disk_copy(const struct lab_disk *d);
+void lab_disk_identity(const struct lab_disk *d, uint64_t *out_incarnation,
+                       uint64_t *out_boot);
 /* Entries in the log's kept part, events, rows of the active table and of the incoming one. */
 struct lab_disk_counts {
     raft_index first;
@@ -30,7 +32,8 @@ void lab_disk_counts(const struct lab_disk *d, struct lab_disk_counts *out);
 void lab_disk_row(const struct lab_disk *d, uint32_t i, struct bytes *out_key,
                   struct bytes *out_value);
 void lab_disk_set_row(struct lab_disk *d, struct bytes key, struct bytes value);
-/* As if the checkpoint had been stored with this state hash. */
+/* The checkpoint's state hash, and another one in its place. */
+uint64_t lab_disk_hash(const struct lab_disk *d);
 void lab_disk_set_hash(struct lab_disk *d, uint64_t hash);
 
 struct store *lab_store_open(struct lab_disk *d, struct store_boot *out);
