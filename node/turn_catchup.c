@@ -282,7 +282,9 @@ void turn_snapshot_ack(struct turn *t, raft_id from, const Pb__PeerFrame *frame)
         return;
     }
     c->last_key_n = (uint32_t)chunk->from_key.len;
-    memcpy(c->last_key, chunk->from_key.data, chunk->from_key.len);
+    if (chunk->from_key.len > 0) {
+        memcpy(c->last_key, chunk->from_key.data, chunk->from_key.len);
+    }
     c->acked_ms = t->now_ms;
     /* It goes on: the checkpoint stays for as long as it does. */
     t->pinned_until_ms = t->now_ms + PIN_MS;

@@ -97,6 +97,14 @@ static void take_rows(struct turn *t, const Pb__SnapshotChunk *chunk)
     t->batch_dirty = true;
 }
 
+/* It begins behind the last row that we have. */
+static bool goes_on(const struct turn *t, const Pb__SnapshotChunk *chunk)
+{
+    size_t n = chunk->from_key.len;
+    return n == t->incoming_key_n &&
+           (n == 0 || memcmp(chunk->from_key.data, t->incoming_key, n) == 0);
+}
+
 void turn_install_chunk(struct turn *t, raft_id from,
                         const Pb__SnapshotChunk *chunk)
 {
@@ -116,9 +124,7 @@ void turn_install_chunk(struct turn *t, raft_id from,
         begin(t, from, chunk);
         return;
     }
-    if (!same || t->incoming_batch != 0 ||
-        chunk->from_key.len != t->incoming_key_n ||
-        memcmp(chunk->from_key.data, t->incoming_key, t->incoming_key_n) != 0) {
+    if (!same || t->incoming_batch != 0 || !goes_on(t, chunk)) {
         return; /* not the part that we wait for: the sender asks again */
     }
     take_rows(t, chunk);
