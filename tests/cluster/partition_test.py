@@ -1,9 +1,10 @@
 """Cables that are cut, in both directions or in one, while everybody goes on working."""
 import random
+import signal
 import time
 
 import wire
-from lab import ELECTION_S, PATIENCE, Relay, equal, path_of, run, until
+from lab import ELECTION_S, Relay, equal, path_of, run, until
 from load import Load
 from net import Net
 
@@ -164,32 +165,38 @@ def holder_keeps_the_baton(lab):
     assert session.find(event='lost') is None, session.lines
 
 
-def chaos_then_quiet(lab):
-    """Kills, cuts and pauses at random under load; when they end, all that was acknowledged is there, once, on every node."""
-    cluster, net = networked(lab, checkpoint_entries=64, log_keep_entries=64)
+def disturb(cluster, net, dice):
+    """One fault at random; whose it is."""
+    nodes = list(cluster)
+    victim = dice.choice(nodes)
+    others = [node for node in nodes if node is not victim]
+    kind = dice.choice(['kill', 'isolate', 'half', 'pause', 'kill all'])
+    if kind == 'kill':
+        victim.kill()
+        victim.start()
+    elif kind == 'isolate':
+        net.isolate(victim, others)
+    elif kind == 'half':
+        net.cut(victim.id, others[0].id)
+        net.cut(others[1].id, victim.id)
+    elif kind == 'pause':
+        victim.signal(signal.SIGSTOP)
+    else:
+        for node in nodes:
+            node.kill()
+        for node in nodes:
+            node.start()
+    return victim
+
+
+def chaos(cluster, net, load):
+    """Faults, one after the other, each for a second at most; then quiet."""
     seed = random.randrange(1 << 30)
     print('    seed %d' % seed)
     dice = random.Random(seed)
-    load = Load(cluster, 4)
     load.each_opened(5)
-    nodes = list(cluster)
     for _ in range(12):
-        victim = dice.choice(nodes)
-        others = [node for node in nodes if node is not victim]
-        kind = dice.choice(['kill', 'isolate', 'half', 'kill all'])
-        if kind == 'kill':
-            victim.kill()
-            victim.start()
-        elif kind == 'isolate':
-            net.isolate(victim, others)
-        elif kind == 'half':
-            net.cut(victim.id, others[0].id)
-            net.cut(others[1].id, victim.id)
-        else:
-            for node in nodes:
-                node.kill()
-            for node in nodes:
-                node.start()
+        victim = disturb(cluster, net, dice)
         before = [len(opener.acknowledged) for opener in load.openers]
         try:
             until('', lambda seen=before: all(
@@ -198,10 +205,18 @@ def chaos_then_quiet(lab):
         except AssertionError:
             pass  # that may have stopped them: now it ends
         net.heal()
+        victim.signal(signal.SIGCONT)
         load.each_opened_after(time.monotonic())
     load.finish()
-    cluster.leader(patience=PATIENCE)
+    cluster.leader()
     cluster.level()
+
+
+def chaos_then_quiet(lab):
+    """When faults end, all that was acknowledged is there, once, on every node."""
+    cluster, net = networked(lab, checkpoint_entries=64, log_keep_entries=64)
+    load = Load(cluster, 4)
+    chaos(cluster, net, load)
     load.check(lab)
     for node in cluster:
         equal('sessions on node %d' % node.id, node.status().sessions,
@@ -213,7 +228,24 @@ def chaos_then_quiet(lab):
     cluster.same_state()
 
 
+def watch_through_chaos(lab):
+    """A watch that went through all of it was told what one that asks afterwards is told."""
+    cluster, net = networked(lab)
+    watch = lab.background(cluster, 'watch', 'load', '--from', 1)
+    load = Load(cluster, 4)
+    chaos(cluster, net, load)
+    last = str(max(opener.acknowledged[-1][1] for opener in load.openers))
+    fresh = lab.background(cluster, 'watch', 'load', '--from', 1)
+    for one in (watch, fresh):
+        one.wait(event='session_opened', session=last)
+    told, expected = (
+        [(line['revision'], line['event'], line['scope'], line['session'],
+          line['epoch']) for _, line in one.lines] for one in (watch, fresh))
+    equal('events told', len(told), len(expected))
+    equal('the same', told == expected, True)
+
+
 if __name__ == '__main__':
     run([leader_cut_off, leader_hears_nobody, leader_is_not_heard,
          follower_comes_back_quietly, one_link_cut, holder_keeps_the_baton,
-         chaos_then_quiet])
+         chaos_then_quiet, watch_through_chaos])

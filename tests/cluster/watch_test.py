@@ -178,6 +178,24 @@ def compacted(lab):
     equal('events', opened(watch.events), tabs(0, 410))
 
 
+def history_survives_restart(lab):
+    """Nothing was trimmed, so everything is there to be asked for, from the first revision on."""
+    cluster = lab.cluster()
+    relay = Relay(cluster)
+    open_tabs(relay, 0, 20)
+    cluster.level()
+    before = lab.baton(cluster, 'events', 'acme', '--from', 1)
+    for node in cluster:
+        node.kill()
+    for node in cluster:
+        node.start()
+    cluster.leader()
+    cluster.level()
+    for node in cluster:
+        after = lab.baton(cluster, 'events', 'acme', '--from', 1, nodes=[node])
+        equal('history on node %d' % node.id, after[:len(before)], before)
+
+
 def events(lab, cluster):
     """The history's first line, or its refusal."""
     made = subprocess.run(
@@ -247,4 +265,5 @@ def of_one_lease(lab):
 
 if __name__ == '__main__':
     run([state_then_events, resumed_on_another_node, command_line_goes_on,
-         compacted, slow_reader_misses_nothing, of_one_lease])
+         compacted, history_survives_restart, slow_reader_misses_nothing,
+         of_one_lease])
