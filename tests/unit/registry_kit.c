@@ -87,11 +87,16 @@ const struct reply *kit_leader(struct kit *k, Pb__Command *c)
 
 uint32_t kit_due(struct kit *k)
 {
+    return kit_due_some(k, DUE_MAX);
+}
+
+uint32_t kit_due_some(struct kit *k, uint32_t max)
+{
     struct arena arena;
     uint8_t *memory = must_alloc(SCRATCH_BYTES);
     Pb__Command *commands = must_alloc(DUE_MAX * sizeof *commands);
     arena_init(&arena, memory, SCRATCH_BYTES);
-    uint32_t n = registry_due(k->r, k->time_ms, commands, DUE_MAX, &arena);
+    uint32_t n = registry_due(k->r, k->time_ms, commands, max, &arena);
     for (uint32_t i = 0; i < n; i++) {
         /* Through bytes, as in life: the messages have views of the registry in them. */
         uint8_t bytes[8192];

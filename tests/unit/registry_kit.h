@@ -39,6 +39,8 @@ const struct reply *kit_leader(struct kit *k, Pb__Command *c);
 
 /* Applies what's due now, once; returns how many. */
 uint32_t kit_due(struct kit *k);
+/* The first `max` of it. */
+uint32_t kit_due_some(struct kit *k, uint32_t max);
 /* Moves on to each next deadline until `ms` from now, and applies what's due then. */
 void kit_wait(struct kit *k, uint64_t ms);
 

@@ -145,7 +145,8 @@ static void test_a_large_lease_ends_in_parts(void **state)
         uint64_t ended_ms = k.time_ms;
         uint32_t parts = 0;
         while (registry_due_ms(k.r) <= k.time_ms) {
-            assert_int_equal(kit_due(&k), 1);
+            /* All parts can be had at once; a leader may get no further than one of them. */
+            assert_int_equal(kit_due_some(&k, 1), 1);
             assert_true(k.out->reply.detail > 0);
             parts++;
             k.time_ms += 100;
