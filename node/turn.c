@@ -288,6 +288,9 @@ static void tick(struct turn *t)
     struct raft_in in = turn_in(t);
     raft_tick(t->raft, &in, &t->out);
     turn_act(t);
+    if (raft_leader(t->raft) != t->peers_leader) {
+        turn_members_changed(t);
+    }
     turn_duties(t);
     turn_members_tick(t);
     turn_pending_tick(t);

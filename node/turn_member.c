@@ -186,7 +186,16 @@ void turn_request_members(struct turn *t, uint64_t conn,
     t->member_conn = conn;
     t->member_id = request->id;
     t->member_index = index;
+    t->member_term = raft_term_now(t->raft);
     turn_put_config(t, &config, index);
+}
+
+/* The last configuration that we proposed is committed; a leader that removed itself has stepped down by then. */
+static bool members_done(const struct turn *t)
+{
+    return raft_commit(t->raft) >= t->member_index &&
+           raft_term_at(t->raft, t->member_index) == t->member_term &&
+           raft_config_now(t->raft)->voters_old.n == 0;
 }
 
 /* Leaves a joint configuration once it's committed, and answers who asked once nothing is left to do. */
@@ -199,6 +208,7 @@ void turn_members_tick(struct turn *t)
         if (raft_propose_leave(t->raft, &in, &t->out, &config, &index) ==
             BATON_OK) {
             t->member_index = index;
+            t->member_term = raft_term_now(t->raft);
             turn_put_config(t, &config, index);
         } else {
             turn_act(t);
@@ -207,21 +217,20 @@ void turn_members_tick(struct turn *t)
     if (t->member_conn == 0) {
         return;
     }
-    if (raft_role_now(t->raft) != RAFT_LEADER) {
-        answer_refuse(t, t->member_conn, t->member_id,
-                      (struct refusal){BATON_UNKNOWN, REASON_NONE, 0});
-        t->member_conn = 0;
-    } else if (t->applied >= t->member_index &&
-               raft_config_now(t->raft)->voters_old.n == 0) {
+    if (members_done(t)) {
         Pb__ClientMessage m;
         Pb__ChangeResult r = PB__CHANGE_RESULT__INIT;
         answer_init(t, &m, t->member_id);
-        r.leader = t->options.id;
+        r.leader = raft_leader(t->raft);
         r.term = raft_term_now(t->raft);
         r.config = raft_config_now(t->raft)->index;
         m.result_case = PB__CLIENT_MESSAGE__RESULT_CHANGE;
         m.change = &r;
         (void)answer_send(t, t->member_conn, &m);
+        t->member_conn = 0;
+    } else if (raft_role_now(t->raft) != RAFT_LEADER) {
+        answer_refuse(t, t->member_conn, t->member_id,
+                      (struct refusal){BATON_UNKNOWN, REASON_NONE, 0});
         t->member_conn = 0;
     }
 }

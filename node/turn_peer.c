@@ -34,19 +34,27 @@ static void learn_members(struct turn *t, const Pb__ConfigData *config)
     }
 }
 
+/* Who's in the configuration; and who leads, in it or not: a leader that removes itself still needs our acks to commit that. */
+static bool is_peer(const struct turn *t, const struct turn_member *m)
+{
+    const struct raft_config *config = raft_config_now(t->raft);
+    /* A node that waits to be added knows no configuration: it answers whom it was told of at the start. */
+    bool any = config->voters.n == 0;
+    return m->id != t->options.id && m->peer[0] != 0 &&
+           (any || m->id == t->peers_leader ||
+            nodes_has(&config->voters, m->id) ||
+            nodes_has(&config->voters_old, m->id) ||
+            nodes_has(&config->learners, m->id));
+}
+
 void turn_members_changed(struct turn *t)
 {
     struct transport_peer peers[RAFT_NODES_MAX * 2];
-    const struct raft_config *config = raft_config_now(t->raft);
     size_t n = 0;
+    t->peers_leader = raft_leader(t->raft);
     for (uint32_t i = 0; i < t->members_n; i++) {
         const struct turn_member *m = &t->members[i];
-        /* A node that waits to be added knows no configuration: it answers whom it was told of at the start. */
-        bool any = config->voters.n == 0;
-        if (m->id == t->options.id || m->peer[0] == 0 ||
-            !(any || nodes_has(&config->voters, m->id) ||
-              nodes_has(&config->voters_old, m->id) ||
-              nodes_has(&config->learners, m->id))) {
+        if (!is_peer(t, m)) {
             continue;
         }
         peers[n].node = m->id;

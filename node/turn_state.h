@@ -230,6 +230,7 @@ struct turn {
 
     struct turn_member members[RAFT_NODES_MAX * 2];
     uint32_t members_n;
+    raft_id peers_leader; /* who led when peers were last set */
 
     /* The last checkpoint, and the configuration that belongs to it. */
     struct store_checkpoint checkpoint;
@@ -308,6 +309,7 @@ struct turn {
         member_conn; /* who asked for a membership change, until it's committed */
     uint64_t member_id;
     raft_index member_index;
+    raft_term member_term;
     bool quarantined;
     char quarantine_reason[160];
     char alarms[ALARMS_MAX][200];
