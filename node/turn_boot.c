@@ -199,8 +199,7 @@ static bool boot_all(struct turn *t, const struct store_boot *found)
 {
     t->incarnation = found->incarnation;
     t->boot = found->boot;
-    t->horizon = found->events_first > 0 ? found->events_first
-                                         : found->checkpoint.index + 1;
+    t->horizon = found->events_from;
     t->events_stored = found->events_last;
     t->clock_base_cluster_ms = max_u64(found->checkpoint_time_ms, 1);
     t->clock_base_ms = t->now_ms;

@@ -61,8 +61,9 @@ struct store_boot {
     struct bytes
         checkpoint_config; /* ConfigData in force at it; valid until store_next() */
     raft_index checkpoint_config_index;
-    raft_index events_first; /* oldest revision kept; 0: none */
-    raft_index events_last;
+    raft_index
+        events_from; /* every event at or after this revision that was stored is there; at least 1 */
+    raft_index events_last; /* of those; 0: none is there */
 };
 
 /* One log entry as stored. chain = hash over (chain before, term, kind, time, data), see store_chain(). */

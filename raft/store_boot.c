@@ -302,29 +302,12 @@ static int find_waste(struct opening *o)
     return rc;
 }
 
-static int find_events(struct opening *o, struct store_boot *out)
+static void find_events(const struct opening *o, struct store_boot *out)
 {
-    struct store *s = o->s;
-    const struct store_state *st = &s->state;
-    if (st->events_last < max_u64(st->events_base, 1)) {
-        return 0;
-    }
-    MDB_cursor *cursor;
-    int rc = mdb_cursor_open(o->txn, s->db.events, &cursor);
-    if (rc != 0) {
-        return rc;
-    }
-    uint8_t from[STORE_KEY_BYTES];
-    store_pack_u64(from, st->events_base);
-    MDB_val key = {sizeof(from), from};
-    MDB_val value;
-    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-    if (rc == 0 && key.mv_size >= STORE_KEY_BYTES) {
-        out->events_first = store_unpack_u64(key.mv_data);
-        out->events_last = st->events_last;
-    }
-    mdb_cursor_close(cursor);
-    return rc;
+    const struct store_state *st = &o->s->state;
+    out->events_from = max_u64(st->events_base, 1);
+    out->events_last =
+        st->events_last >= out->events_from ? st->events_last : 0;
 }
 
 static bool find_checkpoint(struct opening *o, struct store_boot *out)
@@ -387,7 +370,7 @@ static bool load(struct opening *o, struct store_boot *out)
     }
     rc = find_waste(o);
     if (rc == 0) {
-        rc = find_events(o, out);
+        find_events(o, out);
     }
     return rc == 0 || say_rc(o, "reading the database", rc);
 }

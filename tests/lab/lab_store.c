@@ -53,6 +53,7 @@ struct store {
     uint64_t commits;
     uint64_t queue_bytes;
     bool walking;
+    uint64_t read_bytes_max;    /* 0: none */
     enum store_failure failure; /* of the next write */
     char error[256];
     bool failed;
@@ -372,6 +373,9 @@ static void add_read(struct store *s, const struct read *want)
     struct read *r = lab_alloc(sizeof *r);
     *r = *want;
     r->key = lab_copy(want->key);
+    if (s->read_bytes_max > 0) {
+        r->bytes_max = min_u64(r->bytes_max, s->read_bytes_max);
+    }
     r->after = s->open->n > 0 ? s->open->number : s->open->number - 1;
     *at = r;
     serve_reads(s);
@@ -442,6 +446,11 @@ bool lab_store_write(struct store *s)
     return true;
 }
 
+void lab_store_set_read_bytes(struct store *s, uint64_t bytes_max)
+{
+    s->read_bytes_max = bytes_max;
+}
+
 uint32_t lab_store_waiting(const struct store *s)
 {
     uint32_t n = 0;
@@ -510,8 +519,8 @@ struct store *lab_store_open(struct lab_disk *d, struct store_boot *out)
         .checkpoint_config = d->checkpoint.config,
         .checkpoint_config_index = d->checkpoint.config_index,
     };
+    out->events_from = max_u64(d->events_base, 1);
     if (d->events.n > 0) {
-        out->events_first = d->events.at[0].index;
         out->events_last = d->events.at[d->events.n - 1].index;
     }
     return s;

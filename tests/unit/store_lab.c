@@ -259,8 +259,8 @@ static uint64_t mix_rows(struct lab *lab, uint64_t sum)
 static uint64_t mix_reads(struct lab *lab, uint64_t sum)
 {
     struct store_event event;
-    if (lab->boot.events_first > 0) {
-        store_read_events(lab->s, 1, lab->boot.events_first, UINT64_MAX,
+    if (lab->boot.events_last > 0) {
+        store_read_events(lab->s, 1, lab->boot.events_from, UINT64_MAX,
                           1 << 20);
         lab_event(lab, &event);
         assert_int_equal(event.type, STORE_READ);
@@ -296,7 +296,7 @@ uint64_t lab_fingerprint(struct lab *lab)
         b->checkpoint_hash,
         b->checkpoint_time_ms,
         b->checkpoint_config_index,
-        b->events_first,
+        b->events_from,
         b->events_last,
     };
     uint64_t sum = 0;

@@ -126,7 +126,7 @@ static void install_drops_another_log(void **state)
     assert_int_equal(lab->boot.last.term, 5);
     assert_true(lab->boot.last_chain == 4711);
     assert_int_equal(lab->boot.checkpoint.index, 100);
-    assert_int_equal(lab->boot.events_first, 0);
+    assert_int_equal(lab->boot.events_from, 101);
     assert_int_equal(count_rows(lab), 120);
     lab_append(lab, 10);
     lab_commit(lab);
