@@ -156,6 +156,7 @@ static bool open_turn(struct node *n, char *error, size_t error_bytes)
     o.watches_max = (uint32_t)c->watches_max;
     o.watches_per_connection_max = (uint32_t)c->watches_per_connection_max;
     o.log = log_line;
+    o.log_level = (int)c->level;
     struct turn_start start = {n->store, &n->boot, clock_ms(CLOCK_BOOTTIME)};
     n->turn = turn_open(&o, &start, error, error_bytes);
     return n->turn != NULL;

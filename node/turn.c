@@ -31,13 +31,14 @@ void turn_options_default(struct turn_options *out)
     out->reads_max = 1u << 16;
     out->watches_max = 1u << 16;
     out->watches_per_connection_max = 1024;
+    out->log_level = 2;
 }
 
 void turn_log(struct turn *t, int level, const char *format, ...)
 {
     char line[1024];
     va_list args;
-    if (t->options.log == NULL) {
+    if (t->options.log == NULL || level > t->options.log_level) {
         return;
     }
     va_start(args, format);
@@ -396,7 +397,7 @@ void turn_check(const struct turn *t)
 bool turn_log_level(const struct turn *t, uint32_t *out_level)
 {
     if (t->log_level_set) {
-        *out_level = t->log_level;
+        *out_level = (uint32_t)t->options.log_level;
     }
     return t->log_level_set;
 }

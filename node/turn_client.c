@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "node/turn_state.h"
@@ -374,6 +375,22 @@ static void dispatch(struct turn *t, uint64_t conn,
     }
 }
 
+/* The correlation id finds one user's action again, from the client's log to ours. */
+static void log_request(struct turn *t, uint64_t conn,
+                        const Pb__ClientRequest *request)
+{
+    char hex[2 * CORRELATION_BYTES + 1];
+    if (t->options.log_level < 3) {
+        return;
+    }
+    for (size_t i = 0; i < CORRELATION_BYTES; i++) {
+        (void)snprintf(hex + 2 * i, 3, "%02x", request->correlation_id.data[i]);
+    }
+    turn_log(t, 3, "request conn=%llu id=%llu op=%d correlation=%s",
+             (unsigned long long)conn, (unsigned long long)request->id,
+             (int)request->op_case, hex);
+}
+
 void turn_client_frame(struct turn *t, uint64_t conn, struct bytes body)
 {
     arena_reset(&t->input);
@@ -398,6 +415,7 @@ void turn_client_frame(struct turn *t, uint64_t conn, struct bytes body)
         answer_refuse(t, conn, request->id,
                       (struct refusal){BATON_UNAVAILABLE, REASON_NONE, 0});
     } else {
+        log_request(t, conn, request);
         dispatch(t, conn, request);
     }
 }

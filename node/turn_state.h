@@ -297,9 +297,8 @@ struct turn {
     } claims
         [1024]; /* true claims of late, by hash of the session: the other side of a dispute */
 
-    uint32_t log_level; /* set over the admin socket */
-    bool log_level_set;
-    bool pump_more; /* watches could go on at once */
+    bool log_level_set; /* over the admin socket */
+    bool pump_more;     /* watches could go on at once */
     bool stopping;
     bool transfer_sent;
     uint64_t stop_ms;

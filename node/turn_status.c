@@ -404,7 +404,10 @@ void status_admin(struct turn *t, uint64_t conn, struct bytes body)
         transport_conn_close(t->transport, conn, "undecodable frame");
         return;
     }
-    if (request->op_case == PB__ADMIN_REQUEST__OP_STATUS) {
+    if (request->version != PROTOCOL_VERSION) {
+        reply.status = PB__STATUS__UNSUPPORTED;
+        reply.message = (char *)(uintptr_t) "unknown protocol version";
+    } else if (request->op_case == PB__ADMIN_REQUEST__OP_STATUS) {
         status_fill(t, &t->answer, &status);
         reply.status_result = &status;
     } else if (request->op_case == PB__ADMIN_REQUEST__OP_METRICS) {
@@ -414,7 +417,7 @@ void status_admin(struct turn *t, uint64_t conn, struct bytes body)
         (void)status_metrics(t, reply.metrics, bytes_n);
     } else if (request->op_case == PB__ADMIN_REQUEST__OP_SET_LOG_LEVEL &&
                request->set_log_level->level <= 3) {
-        t->log_level = request->set_log_level->level;
+        t->options.log_level = (int)request->set_log_level->level;
         t->log_level_set = true;
         reply.message = (char *)(uintptr_t) "log level set";
     } else {
