@@ -84,13 +84,14 @@ class Process:
         self.log = log
         self.popen = popen
         self.pid = popen.pid
-        self.killed = False
+        self.told_to_end = False
 
     def running(self):
         return self.popen.poll() is None
 
     def signal(self, number):
-        self.killed = self.killed or number == signal.SIGKILL
+        if number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+            self.told_to_end = True
         self.popen.send_signal(number)
 
     def kill(self):
@@ -100,6 +101,7 @@ class Process:
 
     def ended(self, patience=PATIENCE):
         """The exit code, once it has ended."""
+        self.told_to_end = True
         try:
             return self.popen.wait(patience)
         except subprocess.TimeoutExpired as error:
@@ -383,17 +385,22 @@ class Lab:
 
     # --- the end ---
 
+    def broken(self):
+        """What a process said of a broken invariant, or a sanitizer of it; empty if nothing."""
+        for process in self.processes:
+            for line in process.said().splitlines():
+                if any(word in line for word in (
+                        'assert_failed', 'Sanitizer', 'runtime error')):
+                    return '%s: %s' % (process.name, line.strip())
+        return ''
+
     def check(self):
         """What holds for every test: no broken invariant, no alarm that it didn't ask for."""
+        assert not self.broken(), self.broken()
         for cluster in self.clusters:
             for node in cluster:
-                if not os.path.exists(node.log):
-                    continue
-                said = node.said()
-                for word in ('assert_failed', 'Sanitizer', 'runtime error'):
-                    assert word not in said, 'node %d: %s' % (
-                        node.id, next(line for line in said.splitlines()
-                                      if word in line))
+                assert node.process is None or node.running() \
+                    or node.process.told_to_end, 'node %d ended' % node.id
                 alarms = node.status().alarms if node.running() else []
                 strange = [text for text in alarms if not any(
                     words in text for words in self.alarms_expected)]
@@ -529,7 +536,8 @@ def one(test):
     except Exception as error:  # whatever it is, the next test comes
         traceback.print_exc(file=sys.stdout)
         lab.print_logs()
-        why = ' '.join(str(error).split()) or type(error).__name__
+        why = ' '.join((lab.broken() or str(error)).split()) \
+            or type(error).__name__
         print('not ok %s: %s' % (name, why[:400]), flush=True)
         return False
     finally:
