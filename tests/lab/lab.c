@@ -238,6 +238,7 @@ bool lab_start(struct lab *lab, raft_id id)
     options.log = on_log;
     options.log_arg = node;
     node->store = lab_store_open(node->disk, &boot);
+    lab_store_set_read_bytes(node->store, lab->read_bytes_max);
     const struct turn_start start = {
         .store = node->store, .boot = &boot, .now_ms = node->now_ms};
     node->turn = turn_open(&options, &start, error, sizeof error);
@@ -293,7 +294,13 @@ static void take_down(struct lab *lab, raft_id id)
     for (raft_id other = 1; other <= lab->n; other++) {
         drop_frames(lab, id, other);
         drop_frames(lab, other, id);
+        if (lab->linked[other][id] && lab->nodes[other].up) {
+            push(&lab->nodes[other],
+                 &(struct transport_input){.type = TRANSPORT_PEER_DOWN,
+                                           .node = id});
+        }
         lab->linked[id][other] = false;
+        lab->linked[other][id] = false;
         lab->refused[id][other] = false;
         lab->refused[other][id] = false;
     }

@@ -59,6 +59,7 @@ struct lab {
     bool linked[LAB_NODES_MAX + 1][LAB_NODES_MAX + 1];
     bool refused[LAB_NODES_MAX + 1][LAB_NODES_MAX + 1];
     uint64_t incarnations;
+    uint64_t read_bytes_max; /* see lab_store_set_read_bytes() */
     struct lab_listener listener;
 };
 

@@ -41,6 +41,8 @@ struct store *lab_store_open(struct lab_disk *d, struct store_boot *out);
 void lab_store_crash(struct store *s);
 /* Writes the oldest waiting batch; false: none waits. */
 bool lab_store_write(struct store *s);
+/* Reads give no more than this at a time, whatever was asked for: a checkpoint of a few rows then takes several chunks. 0: as asked. */
+void lab_store_set_read_bytes(struct store *s, uint64_t bytes_max);
 uint32_t lab_store_waiting(const struct store *s);
 /* True if store_next() has something. */
 bool lab_store_has_news(const struct store *s);

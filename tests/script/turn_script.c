@@ -1,6 +1,7 @@
 /* turn_script.c - runs tests/script/turn/NAME.txt: whole nodes in one process (tests/lab/lab.h), moved by hand.
  *
- *   nodes N [checkpoint=N] [keep=N] [events=N] [lease-reads]   N founders, started. Entries between checkpoints, log and history kept
+ *   nodes N [checkpoint=N] [keep=N] [events=N] [chunk=N] [lease-reads]   N founders, started. Entries between checkpoints, log and
+ *                        history kept, bytes that a read of the disk gives
  *   tick N MS            that node's time goes on, a turn each 10 ms; stall N MS: in one turn
  *   run MS               time for all, everything settled after every 10 ms
  *   settle               disks write and frames arrive until nothing moves; held disks and cut links stay as they are
@@ -18,7 +19,7 @@
  *   gone N conn=C        the client closes its connection; room N conn=C bytes=B: what its connection still takes
  *   status / frames / digest          where the nodes are; what's on its way; a number for each that's equal for equal registries
  *
- * Output: what clients are told, and what nodes log ("N: ..."). A command may have the words frames (each frame as it's sent), stores
+ * Output: what clients are told, and what nodes log ("N: ..."). A command may have the words frames (each frame as it's sent; heartbeats: those too), stores
  * (each batch as it's written), quiet (only what clients are told) or silent. turn_check() runs after each turn. */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -44,6 +45,7 @@ struct script {
     bool shows_log;
     bool shows_clients;
     bool shows_frames;
+    bool shows_beats;
     bool shows_stores;
 };
 
@@ -103,6 +105,10 @@ static void on_frame(void *arg, raft_id from, raft_id to, struct bytes body)
     arena_init(&arena, s->memory, ARENA_BYTES);
     Pb__PeerFrame *frame = codec_decode_peer(body, &arena);
     ASSERT(frame != NULL);
+    if (!s->shows_beats && (frame->type == RAFT_HEARTBEAT ||
+                            frame->type == RAFT_HEARTBEAT_REPLY)) {
+        return;
+    }
     turn_text_frame(s->output, from, to, frame);
 }
 
@@ -199,6 +205,7 @@ static void run_nodes(struct script *s, const struct datadriven_command *d)
     o->log_keep_entries =
         (uint32_t)datadriven_number(d, "keep", o->log_keep_entries);
     o->events_keep_n = datadriven_number(d, "events", o->events_keep_n);
+    s->lab.read_bytes_max = datadriven_number(d, "chunk", 0);
     o->lease_reads = datadriven_has(d, "lease-reads");
     for (raft_id id = 1; id <= n; id++) {
         (void)lab_start(&s->lab, id);
@@ -549,7 +556,8 @@ static void script_run(void *state, const struct datadriven_command *command,
     bool silent = datadriven_has(command, "silent");
     s->shows_log = !quiet && !silent;
     s->shows_clients = !silent;
-    s->shows_frames = datadriven_has(command, "frames");
+    s->shows_beats = datadriven_has(command, "heartbeats");
+    s->shows_frames = datadriven_has(command, "frames") || s->shows_beats;
     s->shows_stores = datadriven_has(command, "stores");
     for (size_t i = 0; i < countof(verbs); i++) {
         if (strcmp(verbs[i].name, command->verb) == 0) {
