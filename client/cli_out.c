@@ -1,4 +1,3 @@
-#include <ctype.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,6 +178,11 @@ const char *cli_role(int role)
     return role >= 0 && role < (int)countof(names) ? names[role] : "unknown";
 }
 
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
 /* "ROLE_LEADER" as people and scripts have it: without the type's prefix, in lower case. One of four static buffers. */
 const char *cli_enum(const ProtobufCEnumDescriptor *type, int value)
 {
@@ -199,7 +203,7 @@ const char *cli_enum(const ProtobufCEnumDescriptor *type, int value)
     }
     size_t n = 0;
     for (; name[n] != '\0' && n + 1 < sizeof texts[0]; n++) {
-        text[n] = (char)tolower((unsigned char)name[n]);
+        text[n] = lower(name[n]);
     }
     text[n] = '\0';
     return text;

@@ -96,7 +96,7 @@ uint64_t turn_deadline_ms(const struct turn *t);
 /* False: queues are full; take nothing more from the transport in this turn. */
 bool turn_has_room(const struct turn *t);
 
-/* Stopping: hands leadership over if we lead, flushes, says goodbye to clients. True once there's nothing left to wait for. */
+/* Stopping: hands leadership over if we lead, refuses new requests, flushes (transport_close() then says goodbye to clients). True once there's nothing left to wait for. */
 void turn_stop(struct turn *t);
 bool turn_stopped(const struct turn *t);
 /* The log level that the admin socket asked for; false: none was. */
