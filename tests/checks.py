@@ -143,6 +143,21 @@ def once_each(said):
     return ''.join(seen.values())
 
 
+def settings():
+    """docs/operations.md has the table that batond prints of its settings, word for word."""
+    with open(os.path.join(ROOT, 'docs/operations.md'), encoding='utf-8') as file:
+        found = re.search(r'<!-- settings -->\n(.*?)<!-- /settings -->',
+                          file.read(), re.DOTALL)
+    printed = subprocess.run(['build/bin/batond', '--settings'], cwd=ROOT,
+                             stdout=subprocess.PIPE, text=True, check=True)
+    if found is None:
+        return 'docs/operations.md has no <!-- settings --> part\n'
+    if found.group(1).strip() != printed.stdout.strip():
+        return ('docs/operations.md: what stands between its settings marks '
+                'is not what build/bin/batond --settings prints\n')
+    return ''
+
+
 def exports():
     """What install shows to programs: one header that needs no other of ours, and libraries with all that it declares and no
     other name."""

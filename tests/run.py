@@ -280,6 +280,7 @@ def all_tests():
         check('shellcheck', checks.shellcheck)]
     if os.path.exists(os.path.join(ROOT, 'client/baton.h')):
         beside.append(check('exports', checks.exports, ['stage']))
+        beside.append(check('settings', checks.settings, ['bin']))
         for name in catalog.examples():
             beside.append(Test('install', name, example(name), ['stage']))
     wide = [check('clang-tidy', lambda: checks.clang_tidy(WORKERS),
