@@ -76,6 +76,13 @@ def both_sides_prove_themselves(lab):
     client = ours.issue('client')
     for node in cluster:
         equal('hello', hello_over(node, ours, client).node, node.id)
+    tls = ('--tls-ca', ours.certificate, '--tls-cert-key')
+    status = lab.baton(cluster, *tls, client, 'status')
+    equal('leader', status['leader'], leader.id)
+    lab.baton(cluster, *tls, client, 'leader', 'acme/nobody', code=2)
+    lab.baton(cluster, *tls, strange.issue('other'), 'leader', 'acme/nobody',
+              code=3, timeout='1s')
+    lab.baton(cluster, 'leader', 'acme/nobody', code=3, timeout='1s')
     equal('without a certificate', hello_over(leader, ours, None), None)
     equal('with another authority\'s',
           hello_over(leader, ours, strange.issue('client')), None)
