@@ -6,7 +6,6 @@
 
 #include "client/cli.h"
 
-#define VERSION_TEXT "0.1.0"
 
 int main(int argc, char **argv)
 {
@@ -22,7 +21,7 @@ int main(int argc, char **argv)
         return rc;
     }
     if (version) {
-        (void)printf("baton %s\n", VERSION_TEXT);
+        (void)printf("baton %s\n", BATON_VERSION);
         return CLI_DONE;
     }
     if (argc < 2) {

@@ -20,10 +20,6 @@ extern char **environ;
 #define CLOSE_MS      300u
 #define ERROR_BYTES   1024u
 
-#ifndef BATON_VERSION
-#define BATON_VERSION "0.1.0"
-#endif
-
 static volatile sig_atomic_t stop_asked;
 static struct transport *volatile wake_transport;
 

@@ -7,10 +7,6 @@
 #include <string.h>
 #include <xxhash.h>
 
-#ifndef BATON_VERSION
-#define BATON_VERSION "0.1.0"
-#endif
-
 enum setting_kind {
     SETTING_NUMBER,
     SETTING_TEXT,
