@@ -6,7 +6,6 @@
 
 #include "client/cli.h"
 
-
 int main(int argc, char **argv)
 {
     struct cli c = {.timeout_ms = 5000,
