@@ -25,11 +25,6 @@ def add(lab, cluster, node, asked):
                      nodes=asked)
 
 
-def role_of(lab, cluster, node, asked):
-    nodes = lab.baton(cluster, 'status', nodes=asked)['nodes']
-    return {one['id']: one['role'] for one in nodes}.get(node.id)
-
-
 def a_fourth_joins(lab):
     cluster = lab.cluster(checkpoint_entries=64, log_keep_entries=16)
     three = list(cluster)
