@@ -214,7 +214,7 @@ enum baton_status baton_session_open(struct baton *b,
                                      const struct baton_call *call,
                                      const struct baton_session_options *o,
                                      struct baton_reply *out);
-/* Reports capabilities anew: those given, no others. OK, NOT_FOUND, EXPIRED, NOT_ALLOWED (on another lease), INVALID. */
+/* Reports capabilities anew: those named change, the others stay. OK, NOT_FOUND, EXPIRED, NOT_ALLOWED (on another lease), INVALID. */
 enum baton_status baton_session_update(
     struct baton *b, const struct baton_call *call, uint64_t session,
     const struct baton_capability *capabilities, size_t capabilities_n);

@@ -98,6 +98,8 @@ MUST_USE int cli_parse_scope(struct cli *c, const char *path,
                              const char *device, int parts_min,
                              struct cli_scope *out);
 struct baton_scope cli_scope_view(const struct cli_scope *s);
+/* The word for a value of `kind` or `network`; NULL: it's a number. Static. */
+const char *cli_capability_word(const char *key, int32_t value);
 /* k=v,k=v as --cap has it. At most 16. A sentence in error, and false. */
 bool cli_capabilities(const char *text, struct baton_capability *out,
                       size_t *out_n, char *error, size_t error_bytes);

@@ -367,7 +367,7 @@ static int policy_set(struct cli *c, const char *namespace_name,
     enum baton_status status =
         baton_policy_set(c->b, NULL, namespace_name, json, &r);
     free(json);
-    if (status == BATON_INVALID) {
+    if (status == BATON_INVALID && !c->json) {
         (void)fprintf(stderr, "baton: %s is refused, nothing was changed:\n",
                       file);
     }

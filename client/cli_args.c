@@ -294,6 +294,19 @@ static int32_t place_in(const char *const *list, size_t n, const char *word)
     return 0;
 }
 
+const char *cli_capability_word(const char *key, int32_t value)
+{
+    if (strcmp(key, "kind") == 0 && value > 0 &&
+        value <= (int32_t)countof(kinds)) {
+        return kinds[value - 1];
+    }
+    if (strcmp(key, "network") == 0 && value > 0 &&
+        value <= (int32_t)countof(networks)) {
+        return networks[value - 1];
+    }
+    return NULL;
+}
+
 static bool take_cap_value(const struct cap_key *k, const char *value,
                            int32_t *out, char *error, size_t error_bytes)
 {

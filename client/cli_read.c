@@ -326,7 +326,10 @@ static void explain_json(const Pb__ExplainResult *x, uint64_t revision)
 /* "battery 80: +160" as one cell. */
 static void explain_part(struct cli_table *t, const Pb__ScorePart *p)
 {
-    if (p->known) {
+    const char *word = cli_capability_word(p->name, p->value);
+    if (p->known && word != NULL) {
+        cli_table_add(t, "%+d (%s)", p->points, word);
+    } else if (p->known) {
         cli_table_add(t, "%+d (%d)", p->points, p->value);
     } else {
         cli_table_add(t, "%+d (?)", p->points);

@@ -14,6 +14,10 @@ struct policy_field {
     uint64_t max;
 };
 
+/* As in session/policy.h; the same test looks. */
+#define BREAKER_MOVES_DEFAULT   6
+#define DEMOTE_AFTER_MS_DEFAULT 1500
+
 #define SECOND_MS 1000ull
 #define MINUTE_MS (60 * SECOND_MS)
 #define HOUR_MS   (60 * MINUTE_MS)
@@ -227,6 +231,9 @@ Pb__Policy *policy_parse(const char *json, void **out_memory, char *error,
     }
     struct parsed *p = client_alloc(sizeof *p);
     pb__policy__init(&p->policy);
+    /* Their 0 is "off", which is for who writes it to say; what's left out takes its default like all others. */
+    p->policy.breaker_moves = BREAKER_MOVES_DEFAULT;
+    p->policy.demote_after_ms = DEMOTE_AFTER_MS_DEFAULT;
     bool ok = take_all(p, root, error, error_bytes);
     json_decref(root);
     if (!ok) {

@@ -64,9 +64,12 @@ struct node {
     size_t secret_n;
 };
 
-static int fail(const char *what, const char *why)
+static int fail(const struct node *n, const char *what, const char *why)
 {
-    log_write(LOG_ERROR, "start_failed part=%s reason=\"%s\"", what, why);
+    log_write(LOG_ERROR,
+              "start_failed part=%s cluster=%s cluster_id=%llu reason=\"%s\"",
+              what, n->config.cluster, (unsigned long long)n->config.cluster_id,
+              why);
     return 1;
 }
 
@@ -219,16 +222,16 @@ static int open_all(struct node *n)
 {
     char error[ERROR_BYTES] = "";
     if (!read_secret(n, error, sizeof error)) {
-        return fail("secret-file", error);
+        return fail(n, "secret-file", error);
     }
     if (!open_store(n, error, sizeof error)) {
-        return fail("data", error);
+        return fail(n, "data", error);
     }
     if (!open_turn(n, error, sizeof error)) {
-        return fail("data", error);
+        return fail(n, "data", error);
     }
     if (!open_transport(n, error, sizeof error)) {
-        return fail("listen", error);
+        return fail(n, "listen", error);
     }
     return 0;
 }

@@ -43,7 +43,7 @@ static const struct setting settings[] = {
     {"listen-client", TEXT(listen_client), "", "HOST:PORT to bind for clients, where it differs from the address in `clients`."},
     {"listen-http", TEXT(listen_http), "", "HOST:PORT to bind for HTTP, where it differs from the address in `http`."},
     {"admin", TEXT(admin), "", "Path of the admin status socket. Empty: DATA/admin.sock."},
-    {"secret-file", TEXT(secret_file), "", "File with the cluster's secret, at least 16 bytes: nodes and clients must prove that they know it. Empty: nobody proves anything."},
+    {"secret-file", TEXT(secret_file), "", "File with the cluster's secret, at least 16 bytes: nodes must prove to each other that they know it. Empty: nobody proves anything."},
     {"tls-ca", TEXT(tls_ca), "", "PEM file of the authority that signed the cluster's certificates: turns TLS on, both sides must show one. Use an authority of its own."},
     {"tls-cert-key", TEXT(tls_cert_key), "", "PEM file with this node's certificate and key. Needed with tls-ca."},
     {"join", SWITCH(join), "0", "Start empty and wait to be added to a running cluster (baton member add)."},

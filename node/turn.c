@@ -111,11 +111,10 @@ uint64_t turn_cluster_ms(const struct turn *t)
 
 void turn_clock_observe(struct turn *t, uint64_t cluster_ms)
 {
-    if (cluster_ms >
-        t->clock_base_cluster_ms + (t->now_ms - t->clock_base_ms)) {
-        t->clock_base_cluster_ms = cluster_ms;
-        t->clock_base_ms = t->now_ms;
-    }
+    /* Back as well as forth: a follower whose clock runs fast would otherwise lead the cluster's time by more and more, and as
+     * leader take its lead for silence of everybody. turn_cluster_ms() never goes below a stamp. */
+    t->clock_base_cluster_ms = cluster_ms;
+    t->clock_base_ms = t->now_ms;
 }
 
 const char *turn_fatal(const struct turn *t)
@@ -162,6 +161,7 @@ static void peer_up(struct turn *t, raft_id node, bool up)
         c->up = up;
     }
     turn_catchup_reset(t, node);
+    turn_snapshot_stop(t, node);
     turn_log(t, 2, "peer_%s node=%u", up ? "up" : "down", node);
     if (up) {
         raft_peer_up(t->raft, &in, node, &t->out);

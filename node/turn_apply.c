@@ -18,6 +18,7 @@ struct watch_env turn_watch_env(struct turn *t)
         .arena = &t->answer,
         .frame = t->frame,
         .frame_bytes = FRAME_SCRATCH_BYTES,
+        .cluster_ms = turn_cluster_ms(t),
         .applied = t->applied,
         .horizon = t->horizon,
         .read_tag = TAG(TAG_WATCH, 0),
@@ -40,8 +41,12 @@ static void touched_logged(struct turn *t, const Pb__Touched *touched,
 {
     uint64_t id = 0;
     for (size_t i = 0; i < touched->n_lease_deltas; i++) {
+        struct lease_view lease;
         id += touched->lease_deltas[i];
-        lease_logged(t, id, time_ms);
+        if (registry_lease(t->registry, id, &lease) == BATON_OK &&
+            !lease.ended) {
+            deadlines_touched_at(t->deadlines, lease.slot, time_ms);
+        }
     }
 }
 

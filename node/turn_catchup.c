@@ -241,6 +241,14 @@ static void end_snapshot(struct turn *t, struct catchup *c, bool ok)
     turn_act(t);
 }
 
+void turn_snapshot_stop(struct turn *t, raft_id node)
+{
+    struct catchup *c = turn_catchup(t, node);
+    if (c != NULL && c->snapshot) {
+        end_snapshot(t, c, false);
+    }
+}
+
 /* Unpins the checkpoint once nobody is being sent from it, and gives up on who doesn't answer. */
 void turn_snapshot_tick(struct turn *t)
 {

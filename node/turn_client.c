@@ -60,6 +60,11 @@ static void pending_answer(struct turn *t, const struct pending *p,
                                        (int64_t)p->lease});
         return;
     }
+    if (!deadlines_heard(t->deadlines, lease.slot, p->received_ms)) {
+        answer_refuse(t, p->conn, p->id,
+                      (struct refusal){BATON_BUSY, REASON_NONE, 0});
+        return;
+    }
     answer_renew(t, p->conn, p->id, p->renew, lease.ttl_ms);
 }
 
@@ -179,6 +184,7 @@ static void renew_by_log(struct turn *t, uint64_t conn,
         .conn = conn,
         .id = request->id,
         .deadline_ms = deadline_of(t, request),
+        .received_ms = t->now_ms,
         .renew = request->renew->number == 0 ? 1 : request->renew->number,
         .lease = request->renew->lease,
     };

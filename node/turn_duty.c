@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "node/turn_state.h"
+#include "raft/config.h"
 
 /* What time decides is noticed here, by the leader, and proposed as a conditional command: applying it checks the condition
  * again, so that what a deposed or paused leader noticed does nothing. */
@@ -29,16 +30,9 @@ bool turn_leads(const struct turn *t)
            raft_term_committed(t->raft) && t->applied >= t->term_index;
 }
 
-static void propose_node_seen(struct turn *t, raft_id node,
-                              uint64_t incarnation, uint64_t boot)
+static void log_node(struct turn *t, raft_id node, uint64_t incarnation,
+                     uint64_t boot)
 {
-    uint64_t known_incarnation = 0;
-    uint64_t known_boot = 0;
-    /* Another incarnation under a known name is for turn_peer_hello() to refuse, not for the log. */
-    if (registry_node(t->registry, node, &known_incarnation, &known_boot) &&
-        (known_incarnation != incarnation || known_boot >= boot)) {
-        return;
-    }
     raft_index index = 0;
     Pb__NodeSeen seen = PB__NODE_SEEN__INIT;
     Pb__Command command = own_command(t, PB__COMMAND__OP_NODE_SEEN);
@@ -49,6 +43,19 @@ static void propose_node_seen(struct turn *t, raft_id node,
     if (turn_propose_command(t, &command, &index) == BATON_OK) {
         t->duty_index = max_u64(t->duty_index, index);
     }
+}
+
+static void propose_node_seen(struct turn *t, raft_id node,
+                              uint64_t incarnation, uint64_t boot)
+{
+    uint64_t known_incarnation = 0;
+    uint64_t known_boot = 0;
+    /* Another incarnation under a known name is for turn_peer_hello() to refuse, not for the log. */
+    if (registry_node(t->registry, node, &known_incarnation, &known_boot) &&
+        (known_incarnation != incarnation || known_boot >= boot)) {
+        return;
+    }
+    log_node(t, node, incarnation, boot);
 }
 
 static void begin_term(struct turn *t)
@@ -233,15 +240,32 @@ static void propose_due(struct turn *t)
     }
 }
 
+static bool is_member(const struct turn *t, raft_id node)
+{
+    const struct raft_config *config = raft_config_now(t->raft);
+    return nodes_has(&config->voters, node) ||
+           nodes_has(&config->voters_old, node) ||
+           nodes_has(&config->learners, node);
+}
+
 static void see_nodes(struct turn *t)
 {
     if (t->applied < t->duty_index) {
         return;
     }
+    for (uint32_t i = 0; i < t->members_n; i++) {
+        uint64_t incarnation = 0;
+        uint64_t boot = 0;
+        raft_id node = t->members[i].id;
+        if (raft_config_committed(t->raft) && !is_member(t, node) &&
+            registry_node(t->registry, node, &incarnation, &boot)) {
+            log_node(t, node, 0, 0);
+        }
+    }
     propose_node_seen(t, t->options.id, t->incarnation, t->boot);
     for (uint32_t i = 0; i < countof(t->catchups); i++) {
         const struct catchup *c = &t->catchups[i];
-        if (c->node != 0 && c->incarnation != 0) {
+        if (c->node != 0 && c->incarnation != 0 && is_member(t, c->node)) {
             propose_node_seen(t, c->node, c->incarnation, c->boot);
         }
     }

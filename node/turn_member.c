@@ -4,6 +4,9 @@
 #include "node/turn_state.h"
 #include "raft/config.h"
 
+/* How far behind a learner may be when it's made a voter: what's on its way in a busy moment. */
+#define CLOSE_ENTRIES 1000u
+
 /* Who's in the cluster, where they are, and who leads it: changes that an operator asks for. */
 
 const struct turn_member *turn_member_find(const struct turn *t, raft_id id)
@@ -143,6 +146,24 @@ static bool target(struct turn *t, const Pb__ChangeMembers *change,
     return voters->n > 0;
 }
 
+/* A learner that's made a voter before it has the log would leave the cluster one failure from a standstill. Entries that the
+ * furthest one behind of those to be promoted lacks; 0: all are close enough. */
+static uint64_t behind(struct turn *t, const Pb__ChangeMembers *change)
+{
+    struct raft_peer_view views[RAFT_NODES_MAX * 2];
+    uint32_t n = raft_peers(t->raft, views);
+    uint64_t most = 0;
+    for (size_t i = 0; i < change->n_promote; i++) {
+        for (uint32_t v = 0; v < n; v++) {
+            uint64_t lacks = views[v].id == change->promote[i]
+                                 ? raft_last(t->raft) - views[v].match
+                                 : 0;
+            most = max_u64(most, lacks > CLOSE_ENTRIES ? lacks : 0);
+        }
+    }
+    return most;
+}
+
 void turn_request_members(struct turn *t, uint64_t conn,
                           const Pb__ClientRequest *request)
 {
@@ -165,6 +186,12 @@ void turn_request_members(struct turn *t, uint64_t conn,
         answer_refuse(t, conn, request->id,
                       (struct refusal){BATON_INVALID, REASON_UNKNOWN_NODE,
                                        (int64_t)wrong});
+        return;
+    }
+    if (behind(t, change) > 0) {
+        answer_refuse(t, conn, request->id,
+                      (struct refusal){BATON_CONFLICT, REASON_LEARNER_BEHIND,
+                                       (int64_t)behind(t, change)});
         return;
     }
     struct raft_config config;

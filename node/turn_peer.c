@@ -160,9 +160,13 @@ static bool chain_agrees(struct turn *t, raft_id from,
     }
     char reason[160];
     (void)snprintf(reason, sizeof reason,
-                   "the log differs from node %u's at index %llu of term %llu",
+                   "the log differs from node %u's at index %llu of term "
+                   "%llu%s",
                    from, (unsigned long long)frame->index,
-                   (unsigned long long)frame->log_term);
+                   (unsigned long long)frame->log_term,
+                   frame->index == 1
+                       ? ": the nodes were first started with different peers"
+                       : "");
     turn_quarantine(t, reason);
     return false;
 }
@@ -242,6 +246,7 @@ void turn_compare_hash(struct turn *t, raft_id from, raft_index index,
         turn_quarantine(t, reason);
     } else if (with > against && !c->quarantined) {
         c->quarantined = true;
+        memcpy(c->verdict, reason, sizeof c->verdict);
         raft_quarantine(t->raft, from, true);
         turn_alarm(t,
                    "%s: node %u is no longer counted; stop it, remove it "
@@ -303,6 +308,10 @@ void turn_peer_frame(struct turn *t, raft_id from, struct bytes body)
             turn_alarm(t, "node %u keeps out of the cluster: %s", from,
                        frame->quarantine_reason);
         }
+    }
+    /* S17, the other side of turn_compare_hash(): a majority has another state than ours. */
+    if (frame->verdict[0] != 0 && frame->term >= raft_term_now(t->raft)) {
+        turn_quarantine(t, frame->verdict);
     }
     if (frame->type == PEER_SNAPSHOT_ACK) {
         turn_snapshot_ack(t, from, frame);

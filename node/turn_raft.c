@@ -31,6 +31,11 @@ void turn_send_peer(struct turn *t, raft_id to, Pb__PeerFrame *frame)
     if (t->quarantined) {
         frame->quarantine_reason = t->quarantine_reason;
     }
+    const struct catchup *c = turn_catchup(t, to);
+    if (c != NULL && c->verdict[0] != 0) {
+        frame->verdict =
+            (char *)(uintptr_t)c->verdict; /* only read by encoding */
+    }
     if (t->hashes_n > 0) {
         const struct state_hash *h = &t->hashes[t->hashes_n - 1];
         frame->hash_index = h->index;

@@ -188,8 +188,8 @@ static enum baton_status build_leader(struct turn *t, const struct read *read,
         return status;
     }
     scope.group_scope = read->device_n == 0;
-    answer_scope(&scope, registry_time_ms(t->registry), &t->answer,
-                 &b->result.leader, &b->scope_path);
+    answer_scope(&scope, turn_cluster_ms(t), &t->answer, &b->result.leader,
+                 &b->scope_path);
     b->result.leader.scope = &b->path;
     b->result.leader.consistency = (Pb__Consistency)read->consistency;
     b->result.leader.age_ms = age_ms(t);
@@ -221,8 +221,7 @@ static uint32_t page_group(struct turn *t, uint32_t group, uint32_t skip,
                 page->full = true;
                 return looked;
             }
-            answer_session(&view, registry_time_ms(t->registry), &t->answer,
-                           info);
+            answer_session(&view, turn_cluster_ms(t), &t->answer, info);
             page->out->sessions[page->out->n_sessions++] = info;
         }
         looked++;
@@ -290,7 +289,7 @@ static enum baton_status build_sessions(struct turn *t, const struct read *read,
     }
     Pb__SessionInfo *info = arena_alloc(&t->answer, sizeof *info);
     ASSERT(info != NULL);
-    answer_session(&view, registry_time_ms(t->registry), &t->answer, info);
+    answer_session(&view, turn_cluster_ms(t), &t->answer, info);
     out->sessions[out->n_sessions++] = info;
     return BATON_OK;
 }

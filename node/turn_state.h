@@ -60,6 +60,8 @@ struct catchup {
     raft_index hash_index; /* its state hash, as last compared */
     uint64_t hash;
     bool quarantined;
+    char verdict
+        [160]; /* why its state is wrong, as it is told; empty: it is not */
 };
 
 /* A client's command that was proposed and isn't applied yet. */
@@ -69,6 +71,7 @@ struct pending {
     uint64_t conn;
     uint64_t id;
     uint64_t deadline_ms;
+    uint64_t received_ms;
     uint64_t renew; /* not 0: answer as Renew number `renew` once applied */
     uint64_t lease;
 };
@@ -386,6 +389,8 @@ void turn_snapshot_rows(struct turn *t, const struct store_event *event);
 void turn_snapshot_ack(struct turn *t, raft_id from,
                        const Pb__PeerFrame *frame);
 void turn_snapshot_tick(struct turn *t);
+/* What was on its way may be lost: the core asks for it again. */
+void turn_snapshot_stop(struct turn *t, raft_id node);
 void turn_catchup_reset(struct turn *t, raft_id node);
 
 /* turn_install.c */

@@ -128,7 +128,7 @@ static void fill_batons(struct turn *t, struct arena *a, Pb__StatusResult *out)
     Pb__HeldBaton *all = arena_alloc(a, BATONS_MAX * sizeof *all);
     out->batons = arena_alloc(a, BATONS_MAX * sizeof(void *));
     uint32_t end = registry_group_slots(t->registry);
-    uint64_t time_ms = registry_time_ms(t->registry);
+    uint64_t time_ms = turn_cluster_ms(t);
     ASSERT(all != NULL && out->batons != NULL);
     end = end > 4096 ? 4096 : end;
     for (uint32_t g = 1; g <= end && out->n_batons < BATONS_MAX; g++) {

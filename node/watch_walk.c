@@ -37,7 +37,7 @@ static bool add_scope(struct rows *rows, const struct watch_env *env,
     if (m == NULL || path == NULL) {
         return false;
     }
-    answer_scope(view, registry_time_ms(env->registry), env->arena, m, path);
+    answer_scope(view, env->cluster_ms, env->arena, m, path);
     rows->scopes[rows->scopes_n++] = m;
     return true;
 }
@@ -52,7 +52,7 @@ static bool add_session(struct rows *rows, const struct watch_env *env,
     if (m == NULL) {
         return false;
     }
-    answer_session(view, registry_time_ms(env->registry), env->arena, m);
+    answer_session(view, env->cluster_ms, env->arena, m);
     rows->sessions[rows->sessions_n++] = m;
     return true;
 }

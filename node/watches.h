@@ -30,6 +30,7 @@ struct watch_env {
     struct arena *arena; /* scratch; reset by the callee */
     uint8_t *frame;      /* scratch for one encoded message */
     size_t frame_bytes;
+    uint64_t cluster_ms; /* now */
     uint64_t applied;
     uint64_t horizon;  /* oldest revision still on disk or in memory */
     uint64_t read_tag; /* tag of store reads: the watch's slot is added */

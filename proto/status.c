@@ -307,6 +307,9 @@ static const struct sentence by_reason[] = {
      "and decide anew."},
     {BATON_CONFLICT, REASON_CONFIG_RUNNING,
      "Another change of the members is under way: wait until it is done."},
+    {BATON_CONFLICT, REASON_LEARNER_BEHIND,
+     "The learner still lacks {} entries: promote it once it has caught up "
+     "(`baton status` shows what each node has applied)."},
     {BATON_NOT_FOUND, REASON_UNKNOWN_NODE,
      "The cluster has no such node: `baton status` lists the members."},
     {BATON_INVALID, REASON_UNKNOWN_NODE,

@@ -103,6 +103,7 @@ enum baton_reason {
     REASON_OTHER_SCOPE,
     REASON_CONFIG_INDEX,
     REASON_CONFIG_RUNNING,
+    REASON_LEARNER_BEHIND, /* detail: entries that it lacks */
     REASON_UNKNOWN_NODE,
     REASON_TERM, /* a leader's own command from another term: void */
     REASON_NOT_DUE, /* a leader's own command whose condition no longer holds: void */

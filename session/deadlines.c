@@ -125,6 +125,15 @@ void deadlines_logged(struct deadlines *d, uint32_t slot, uint32_t ttl_ms,
     }
 }
 
+void deadlines_touched_at(struct deadlines *d, uint32_t slot,
+                          uint64_t cluster_ms)
+{
+    struct entry *e = entry_at(d, slot);
+    if (e->state != ENTRY_ABSENT) {
+        e->logged_ms = max_u64(e->logged_ms, cluster_ms);
+    }
+}
+
 void deadlines_remove(struct deadlines *d, uint32_t slot)
 {
     struct entry *e = entry_at(d, slot);

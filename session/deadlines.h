@@ -33,6 +33,10 @@ struct deadlines *deadlines_init(void *memory, uint32_t leases_n,
 /* The lease in `slot` exists since, or gave proof of life in, an entry stamped cluster_ms. */
 void deadlines_logged(struct deadlines *d, uint32_t slot, uint32_t ttl_ms,
                       uint64_t cluster_ms, uint64_t now_ms);
+/* A Touched entry stamped cluster_ms named it: proof of life of some time before, so that it moves what a new leader inherits, and not the
+ * deadline. */
+void deadlines_touched_at(struct deadlines *d, uint32_t slot,
+                          uint64_t cluster_ms);
 void deadlines_remove(struct deadlines *d, uint32_t slot);
 
 /* We lead since now_ms, which is cluster_ms in cluster time; also called after our own loop stood still for long: silence while

@@ -27,9 +27,17 @@ void settings_node_seen(struct apply *a, const Pb__NodeSeen *c)
 {
     struct registry *r = a->r;
     uint32_t i = node_position(r, c->node);
-    bool known = i < r->nodes_n && r->nodes[i].node == c->node;
+    uint32_t known = i < r->nodes_n && r->nodes[i].node == c->node;
     if (c->node == 0 || (!known && r->nodes_n == REGISTRY_NODES_MAX)) {
         apply_refuse(a, BATON_INVALID, REASON_UNKNOWN_NODE, c->node);
+        return;
+    }
+    if (c->incarnation == 0) {
+        /* Removed from the cluster: who comes under its number some day is another. */
+        r->nodes_n -= known;
+        memmove(&r->nodes[i], &r->nodes[i + known],
+                (r->nodes_n - i) * sizeof r->nodes[0]);
+        r->cluster_dirty = true;
         return;
     }
     if (!known) {

@@ -31,6 +31,21 @@ static void takes_what_it_should(void **state)
     free(memory);
     p = policy_parse("{}", &memory, error, sizeof error);
     assert_non_null(p);
+    /* What's left out takes its default, also where 0 would be "off". */
+    struct policy all;
+    struct policy judged;
+    uint32_t reason = 0;
+    int64_t detail = 0;
+    policy_default(&all);
+    assert_int_equal(policy_from_message(p, &judged, &reason, &detail),
+                     BATON_OK);
+    assert_memory_equal(&judged, &all, sizeof all);
+    free(memory);
+    p = policy_parse("{\"breaker_moves\": 0, \"demote_after_ms\": 0}", &memory,
+                     error, sizeof error);
+    assert_non_null(p);
+    assert_int_equal(p->breaker_moves, 0);
+    assert_int_equal(p->demote_after_ms, 0);
     free(memory);
 }
 

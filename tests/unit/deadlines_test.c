@@ -134,6 +134,22 @@ static void test_must_log(void **state)
     free(d);
 }
 
+/* A note of who renewed is of the past: it's what a new leader inherits from, and no sign of life of now. */
+static void test_a_note_does_not_move_the_deadline(void **state)
+{
+    (void)state;
+    struct deadlines *d = make(0);
+    deadlines_logged(d, 1, 10000, 1000, 1000);
+    deadlines_touched_at(d, 1, 9000);
+    assert_int_equal(deadlines_of(d, 1), 11000);
+    assert_false(deadlines_must_log(d, 1, 9000 + DEADLINES_UNLOGGED_MS));
+    deadlines_takeover(d, 5000, 5000);
+    assert_int_equal(deadlines_of(d, 1), 15000);
+    deadlines_touched_at(d, 2, 9000); /* isn't there: nothing */
+    assert_int_equal(deadlines_of(d, 2), UINT64_MAX);
+    free(d);
+}
+
 static void test_takeover_gives_the_full_ttl(void **state)
 {
     (void)state;
@@ -431,6 +447,7 @@ int main(void)
         cmocka_unit_test(test_heard_moves_the_deadline),
         cmocka_unit_test(test_long_ttl_goes_round),
         cmocka_unit_test(test_must_log),
+        cmocka_unit_test(test_a_note_does_not_move_the_deadline),
         cmocka_unit_test(test_takeover_gives_the_full_ttl),
         cmocka_unit_test(test_takeover_bounds_the_dead),
         cmocka_unit_test(test_rearm),

@@ -399,7 +399,7 @@ static void make_leader_op(struct noise *noise, struct message *m)
     case 5:
         pb__node_seen__init(&m->node_seen);
         m->node_seen.node = noise_below(noise, 6);
-        m->node_seen.incarnation = 1 + noise_below(noise, 2);
+        m->node_seen.incarnation = noise_below(noise, 3); /* 0: forget it */
         m->node_seen.boot = noise_below(noise, 100);
         set_op(m, PB__COMMAND__OP_NODE_SEEN, &m->node_seen);
         return;

@@ -267,6 +267,43 @@ static void test_events_name_what_is_gone(void **state)
     kit_fini(&k);
 }
 
+static void see_node(struct kit *k, uint32_t node, uint64_t incarnation,
+                     uint64_t boot)
+{
+    Pb__Command c = PB__COMMAND__INIT;
+    Pb__NodeSeen m = PB__NODE_SEEN__INIT;
+    m.node = node;
+    m.incarnation = incarnation;
+    m.boot = boot;
+    c.op_case = PB__COMMAND__OP_NODE_SEEN;
+    c.node_seen = &m;
+    assert_int_equal(kit_leader(k, &c)->status, BATON_OK);
+}
+
+/* A node that was removed is forgotten: who comes under its number later is another. */
+static void test_nodes_are_remembered_until_removed(void **state)
+{
+    (void)state;
+    struct kit k;
+    uint64_t incarnation = 0;
+    uint64_t boot = 0;
+    kit_init(&k);
+    see_node(&k, 3, 77, 5);
+    see_node(&k, 1, 11, 2);
+    see_node(&k, 3, 77, 4); /* an older start doesn't take it back */
+    assert_true(registry_node(k.r, 3, &incarnation, &boot));
+    assert_int_equal(incarnation, 77);
+    assert_int_equal(boot, 5);
+    see_node(&k, 3, 0, 0);
+    assert_false(registry_node(k.r, 3, &incarnation, &boot));
+    assert_true(registry_node(k.r, 1, &incarnation, &boot));
+    see_node(&k, 3, 0, 0); /* not there: nothing */
+    see_node(&k, 3, 78, 1);
+    assert_true(registry_node(k.r, 3, &incarnation, &boot));
+    assert_int_equal(incarnation, 78);
+    kit_fini(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,6 +313,7 @@ int main(void)
         cmocka_unit_test(test_empty_slots),
         cmocka_unit_test(test_policies),
         cmocka_unit_test(test_events_name_what_is_gone),
+        cmocka_unit_test(test_nodes_are_remembered_until_removed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
