@@ -1,6 +1,7 @@
 /* batond_main.c - a node as a process: configuration, signals, the one loop around turn.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,17 +45,23 @@ static void on_store(void *arg)
 }
 
 /* A clock that runs during suspend and never goes back: deadlines are promises about real time. */
-static uint64_t clock_ms(clockid_t id)
+static uint64_t clock_us(clockid_t id)
 {
     struct timespec now;
     if (clock_gettime(id, &now) != 0) {
         return 0;
     }
-    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+    return (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u;
+}
+
+static uint64_t clock_ms(clockid_t id)
+{
+    return clock_us(id) / 1000u;
 }
 
 struct node {
     struct config config;
+    uint64_t looking_since_us; /* 0: nothing is due */
     struct store *store;
     struct store_boot boot;
     struct transport *transport;
@@ -269,10 +276,30 @@ static void one_turn(struct node *n)
     }
 }
 
+/* While an answer is due any moment, sleeping costs more than it saves: waking a processor that went idle takes longer than most answers
+ * do. So the loop looks for a while first, and gives way to whoever wants the processor. */
+static int wait_or_look_ms(struct node *n, uint64_t now_us)
+{
+    int ms = wait_ms(n, clock_ms(CLOCK_BOOTTIME));
+    if (!turn_expects_soon(n->turn)) {
+        n->looking_since_us = 0;
+        return ms;
+    }
+    if (n->looking_since_us == 0) {
+        n->looking_since_us = now_us;
+    }
+    if (now_us >= n->looking_since_us + n->config.spin_us) {
+        return ms;
+    }
+    (void)sched_yield();
+    return 0;
+}
+
 static int loop(struct node *n)
 {
     for (;;) {
-        transport_wait(n->transport, wait_ms(n, clock_ms(CLOCK_BOOTTIME)));
+        transport_wait(n->transport,
+                       wait_or_look_ms(n, clock_us(CLOCK_MONOTONIC)));
         one_turn(n);
         if (turn_fatal(n->turn) != NULL) {
             log_write(LOG_ERROR, "fatal reason=\"%s\"", turn_fatal(n->turn));

@@ -66,6 +66,7 @@ static const struct setting settings[] = {
     {"peer-queue-mb", NUMBER(peer_queue_mb, 16, 4096), "64", "Bytes that may wait for one peer, MiB."},
     {"pending-max", NUMBER(pending_max, 64, 1048576), "65536", "Commands and reads in flight, each; rounded up to a power of two."},
     {"watches-max", NUMBER(watches_max, 1, 10000000), "65536", "Watches on this node."},
+    {"spin-us", NUMBER(spin_us, 0, 10000), "1000", "How long the loop looks for the next answer of the disk or a peer before it sleeps, in us, while somebody waits for one: spares waking an idle processor. 0: never."},
     {"watches-per-connection-max", NUMBER(watches_per_connection_max, 1, 1000000), "1024", "Watches of one connection."},
 };
 /* clang-format on */

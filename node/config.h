@@ -46,6 +46,7 @@ struct config {
     uint64_t pending_max;
     uint64_t watches_max;
     uint64_t watches_per_connection_max;
+    uint64_t spin_us;
 
     /* Made of the above. */
     enum log_level level;

@@ -401,3 +401,9 @@ bool turn_log_level(const struct turn *t, uint32_t *out_level)
     }
     return t->log_level_set;
 }
+
+bool turn_expects_soon(const struct turn *t)
+{
+    return t->pending_n > 0 || t->held_n > 0 ||
+           store_batch(t->store) > t->stored_batch + 1;
+}

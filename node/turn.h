@@ -93,6 +93,8 @@ void turn_end(struct turn *t);
 
 /* When the next turn must begin at the latest. */
 uint64_t turn_deadline_ms(const struct turn *t);
+/* True while the disk or a peer is about to answer something that somebody waits for. */
+bool turn_expects_soon(const struct turn *t);
 /* False: queues are full; take nothing more from the transport in this turn. */
 bool turn_has_room(const struct turn *t);
 
