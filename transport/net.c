@@ -203,6 +203,9 @@ static int listen_now(struct net_listener *l,
     }
     if (!o->ipc) {
         (void)nng_stream_listener_set_bool(l->nng, NNG_OPT_TCP_KEEPALIVE, true);
+        /* NNG 1.5.2 turns Nagle's algorithm on for what it accepts: a small frame would wait for the ack of the one before, which the
+         * other side delays by 40 ms. We gather frames ourselves. */
+        (void)nng_stream_listener_set_bool(l->nng, NNG_OPT_TCP_NODELAY, true);
         int rv = nng_stream_listener_listen(l->nng);
         int port = 0;
         if (rv == 0 && nng_stream_listener_get_int(
@@ -382,6 +385,7 @@ struct net_dialer *net_dial(struct inbox *inbox, const char *address, bool ipc,
     if (rv != 0) {
         goto no_aio;
     }
+    (void)nng_stream_dialer_set_bool(d->d.nng, NNG_OPT_TCP_NODELAY, true);
     nng_stream_dialer_dial(d->d.nng, d->d.aio);
     return &d->d;
 no_aio:
