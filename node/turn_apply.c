@@ -250,6 +250,9 @@ static void apply_command(struct turn *t, const struct store_entry *entry,
     struct registry_entry e = {entry->index, entry->term, entry->time_ms,
                                command};
     uint32_t ending = command == NULL ? 0 : ending_slot(t, command);
+    if (command != NULL && command->op_case == PB__COMMAND__OP_NODE_SEEN) {
+        turn_node_seen(t, command->node_seen);
+    }
     registry_apply(t->registry, &e, &t->result);
     t->applied = entry->index;
     t->counters.entries_applied++;

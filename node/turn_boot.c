@@ -82,6 +82,7 @@ static bool boot_config(struct turn *t, const struct store_boot *found,
                         &boot->snapshot_config, &message)) {
         return false;
     }
+    turn_members_learn(t, message);
     memcpy(t->checkpoint_config, config.data, config.n);
     t->checkpoint = (struct store_checkpoint){
         .pos = found->checkpoint,
@@ -141,6 +142,7 @@ static bool boot_entries(struct turn *t, const struct store_boot *found)
                                 &message)) {
                 return false;
             }
+            turn_members_learn(t, message);
             e.config = &config;
         }
         if (at == base) {

@@ -152,6 +152,7 @@ static void finish(struct turn *t)
                  t->incoming_from, (unsigned long long)c->pos.index);
         return;
     }
+    turn_members_learn(t, message);
     bool installed = raft_snapshot_installed(t->raft, c->pos, &config);
     ASSERT(
         installed); /* nothing was committed meanwhile: appends were refused */

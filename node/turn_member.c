@@ -86,6 +86,14 @@ void turn_request_transfer(struct turn *t, uint64_t conn,
     turn_act(t);
 }
 
+/* The log's configurations name addresses; they win over what this node was started with. */
+void turn_members_learn(struct turn *t, const Pb__ConfigData *config)
+{
+    for (size_t i = 0; i < config->n_members; i++) {
+        (void)turn_member_learn(t, config->members[i]);
+    }
+}
+
 /* --- membership ------------------------------------------------------------------------------------------------------------ */
 
 static bool nodes_add(struct raft_nodes *nodes, raft_id id)

@@ -26,14 +26,6 @@ struct catchup *turn_catchup(struct turn *t, raft_id node)
 
 /* --- who the peers are ------------------------------------------------------------------------------------------------ */
 
-/* The log's configurations name addresses; they win over what this node was started with. */
-static void learn_members(struct turn *t, const Pb__ConfigData *config)
-{
-    for (size_t i = 0; i < config->n_members; i++) {
-        (void)turn_member_learn(t, config->members[i]);
-    }
-}
-
 /* Who's in the configuration; and who leads, in it or not: a leader that removes itself still needs our acks to commit that. */
 static bool is_peer(const struct turn *t, const struct turn_member *m)
 {
@@ -97,6 +89,19 @@ void turn_peer_hello(struct turn *t, const struct transport_input *input)
     }
 }
 
+/* A node is about to be forgotten, since it was removed: so is what it said of itself, unless another one has spoken under its number since. */
+void turn_node_seen(struct turn *t, const Pb__NodeSeen *seen)
+{
+    uint64_t incarnation = 0;
+    uint64_t boot = 0;
+    struct catchup *c = turn_catchup(t, seen->node);
+    if (c != NULL && seen->incarnation == 0 &&
+        registry_node(t->registry, seen->node, &incarnation, &boot) &&
+        c->incarnation == incarnation) {
+        c->incarnation = 0;
+    }
+}
+
 /* --- entries -------------------------------------------------------------------------------------------------------------- */
 
 static bool entry_is_sane(const Pb__LogEntry *e, raft_index index)
@@ -139,7 +144,7 @@ decode_entries(struct turn *t, const Pb__PeerFrame *frame, size_t *out_bytes)
                                 &message)) {
                 return NULL;
             }
-            learn_members(t, message);
+            turn_members_learn(t, message);
             entries[i].config = config;
         }
     }

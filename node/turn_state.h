@@ -378,6 +378,8 @@ void turn_peer_hello(struct turn *t, const struct transport_input *input);
 struct catchup *turn_catchup(struct turn *t,
                              raft_id node); /* NULL: too many peers */
 void turn_members_changed(struct turn *t);
+/* Before a NodeSeen is applied. */
+void turn_node_seen(struct turn *t, const Pb__NodeSeen *seen);
 void turn_compare_hash(struct turn *t, raft_id from, raft_index index,
                        uint64_t hash);
 
@@ -418,6 +420,7 @@ const struct turn_member *turn_member_find(const struct turn *t,
                                            raft_id id); /* NULL: not known */
 /* Its addresses, as a configuration names them; empty ones leave what's known. False: there's no room, or it's no node. */
 bool turn_member_learn(struct turn *t, const Pb__Member *member);
+void turn_members_learn(struct turn *t, const Pb__ConfigData *config);
 void turn_request_transfer(struct turn *t, uint64_t conn,
                            const Pb__ClientRequest *request);
 void turn_request_members(struct turn *t, uint64_t conn,

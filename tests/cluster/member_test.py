@@ -66,11 +66,12 @@ def wiped_one_is_added_anew(lab):
     shutil.rmtree(lost.data)
     lab.baton(cluster, 'member', 'remove', lost.id, nodes=others)
     del cluster.nodes[lost.id]
-    node = newcomer(lab, cluster, 5).start()
+    # Under its old number: who was removed is forgotten.
+    node = newcomer(lab, cluster, lost.id).start()
     add(lab, cluster, node, others)
     until('it has caught up', lambda: node.status().self.applied
           >= others[0].status().self.applied > 20)
-    lab.baton(cluster, 'member', 'promote', 5, nodes=others)
+    lab.baton(cluster, 'member', 'promote', node.id, nodes=others)
     until('three agree', lambda: cluster.find_leader(others + [node]))
     cluster.level(others + [node])
     others[0].kill()
@@ -78,5 +79,44 @@ def wiped_one_is_added_anew(lab):
                                        nodes=[others[1], node])), 20)
 
 
+def a_learner_that_lags_stays_one(lab):
+    """Made a voter before it has the log, it would leave the cluster one failure from a standstill."""
+    cluster = lab.cluster()
+    three = list(cluster)
+    relay = Relay(cluster)
+    node = newcomer(lab, cluster, 4)
+    add(lab, cluster, node, three)
+    for at in range(1100):
+        relay.open('acme/g%d/d' % at, 'tab')
+    refused = lab.baton(cluster, 'member', 'promote', 4, nodes=three, code=4)
+    assert 'caught up' in refused['message'], refused
+    node.start()
+    until('it has caught up', lambda: node.status().self.applied
+          >= three[0].status().self.applied > 1100)
+    lab.baton(cluster, 'member', 'promote', 4, nodes=three)
+
+
+def members_survive_a_restart(lab):
+    """The log that's kept from before the checkpoint may begin before the configuration that's known."""
+    cluster = lab.cluster(checkpoint_entries=64, log_keep_entries=1000)
+    three = list(cluster)
+    relay = Relay(cluster)
+    for at in range(80):
+        relay.open('acme/g%d/d' % at, 'tab')
+    node = newcomer(lab, cluster, 4).start()
+    add(lab, cluster, node, three)
+    for at in range(80, 160):
+        relay.open('acme/g%d/d' % at, 'tab')
+    for one in three + [node]:
+        one.kill()
+    for one in three + [node]:
+        one.start()
+    cluster.leader()
+    cluster.level()
+    equal('sessions', len(lab.sessions(cluster, 'acme')), 160)
+    equal('role', node.status().self.role, 'learner')
+
+
 if __name__ == '__main__':
-    run([a_fourth_joins, wiped_one_is_added_anew])
+    run([a_fourth_joins, wiped_one_is_added_anew,
+     a_learner_that_lags_stays_one, members_survive_a_restart])
