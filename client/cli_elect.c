@@ -18,7 +18,6 @@
 
 #include "client/cli.h"
 
-#define STOP_MS 1000 /* from SIGTERM to SIGKILL, if nothing is more pressing */
 
 struct election {
     struct cli *c;
@@ -179,7 +178,8 @@ static void take_event(struct election *e, const struct baton_event *ev,
     case BATON_LOST:
         if (ours) {
             e->yielding = false;
-            stop(e, min_u64(STOP_MS, baton_right_ms(e->c->b) * 3 / 4));
+            /* Somebody else may lead already: there is no time left to be polite in. */
+            stop(e, 0);
         }
         break;
     case BATON_LEASE_ENDED:

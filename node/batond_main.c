@@ -277,7 +277,7 @@ static void one_turn(struct node *n)
 }
 
 /* While an answer is due any moment, sleeping costs more than it saves: waking a processor that went idle takes longer than most answers
- * do. So the loop looks for a while first, and gives way to whoever wants the processor. */
+ * do. So at the beginning of a busy spell the loop looks for a while first, and gives way to whoever wants the processor. */
 static int wait_or_look_ms(struct node *n, uint64_t now_us)
 {
     int ms = wait_ms(n, clock_ms(CLOCK_BOOTTIME));

@@ -230,6 +230,13 @@ static bool read_file(struct reading *r, const char *path)
         return false;
     }
     int wrong = ini_parse_stream(next_line, r, on_line, r);
+    if (ferror(r->stream) && !r->failed) {
+        (void)snprintf(r->error, r->error_bytes,
+                       "%s: can't be read: %s: check the path given with "
+                       "--config",
+                       path, strerror(errno));
+        r->failed = true;
+    }
     (void)fclose(r->stream);
     if (!r->failed && wrong != 0) {
         (void)snprintf(r->error, r->error_bytes,
@@ -384,6 +391,9 @@ static bool take_addresses(struct reading *r, const char *name,
             colon == address || !to_number(colon + 1, &port) || port == 0 ||
             port > 65535 || strlen(address) >= TURN_ADDRESS_BYTES) {
             return complain(r, name, form);
+        }
+        if (add && member_of(r->out, (raft_id)id, false) != NULL) {
+            return complain(r, name, "names a node twice");
         }
         struct turn_member *m = member_of(r->out, (raft_id)id, add);
         if (m == NULL) {

@@ -79,7 +79,7 @@ void turn_die(struct turn *t, const char *format, ...)
     va_end(args);
 }
 
-/* This node is wrong, and knows it: it answers status, and neither votes nor leads nor applies. */
+/* This node is wrong, and knows it: it answers on the admin socket and by HTTP how it is, and neither votes nor leads nor applies. */
 void turn_quarantine(struct turn *t, const char *reason)
 {
     if (t->quarantined) {
@@ -330,8 +330,8 @@ void turn_end(struct turn *t)
 
 uint64_t turn_deadline_ms(const struct turn *t)
 {
-    if (t->pump_more || (t->applied < raft_commit(t->raft) &&
-                         !t->apply_reading && !t->installing)) {
+    if (t->pump_more ||
+        (t->applied < raft_commit(t->raft) && turn_may_apply(t))) {
         return t->now_ms;
     }
     uint64_t at = raft_deadline_ms(t->raft);

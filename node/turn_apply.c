@@ -27,10 +27,12 @@ struct watch_env turn_watch_env(struct turn *t)
 
 /* --- leases of the entry at hand ------------------------------------------------------------------------------------------- */
 
+/* The entry was a proof of life if the registry took it for one: a duplicate, or what it refused to hear, isn't. */
 static void lease_logged(struct turn *t, uint64_t id, uint64_t time_ms)
 {
     struct lease_view lease;
-    if (registry_lease(t->registry, id, &lease) == BATON_OK && !lease.ended) {
+    if (registry_lease(t->registry, id, &lease) == BATON_OK && !lease.ended &&
+        lease.touched_ms == time_ms) {
         deadlines_logged(t->deadlines, lease.slot, lease.ttl_ms, time_ms,
                          t->now_ms);
     }
@@ -77,7 +79,7 @@ static void leases_applied(struct turn *t, const Pb__Command *command,
             return;
         }
     }
-    if (command->lease != 0) {
+    if (command->lease != 0 && command->op_case != PB__COMMAND__OP_OPEN_LEASE) {
         lease_logged(t, command->lease, time_ms);
     }
     if (command->op_case == PB__COMMAND__OP_TOUCHED) {
@@ -175,6 +177,10 @@ static void checkpoint(struct turn *t, const struct store_entry *entry)
                                  .chain = entry->chain,
                                  .time_ms = registry_time_ms(t->registry)};
     uint32_t rows_n = 0;
+    /* The rows that a snapshot is being sent from are about to change. */
+    for (uint32_t i = 0; t->pinned && i < countof(t->catchups); i++) {
+        turn_snapshot_stop(t, t->catchups[i].node);
+    }
     arena_reset(&t->answer);
     while (registry_rows_next(t->registry, &t->answer, &row)) {
         if (row.value.n == 0) {
@@ -222,7 +228,7 @@ static void trim_events(struct turn *t)
     }
 }
 
-/* The rows are on disk: the log before them, less what slow peers may still want, isn't needed any more. */
+/* The rows are on disk: the log before them, less what is kept for peers that were away, isn't needed any more. */
 void turn_checkpoint_stored(struct turn *t)
 {
     if (t->checkpoint_batch == 0 || t->checkpoint_batch > t->stored_batch) {
@@ -260,6 +266,9 @@ static void apply_command(struct turn *t, const struct store_entry *entry,
     if (command != NULL) {
         leases_applied(t, command, ending, entry->time_ms);
     }
+    if (command != NULL && command->op_case == PB__COMMAND__OP_NODE_SEEN) {
+        turn_check_peers(t);
+    }
     publish(t, entry->time_ms);
     turn_pending_applied(t, entry->index, entry->term,
                          t->result.has_reply ? &t->result.reply : NULL);
@@ -295,12 +304,17 @@ static bool apply_entry(struct turn *t, const struct store_entry *entry)
     return t->fatal[0] == 0;
 }
 
+bool turn_may_apply(const struct turn *t)
+{
+    return !t->apply_reading && !t->installing && t->fatal[0] == 0 &&
+           !t->quarantined;
+}
+
 void turn_apply(struct turn *t)
 {
     raft_index commit = raft_commit(t->raft);
     uint32_t n = 0;
-    while (t->applied < commit && n < APPLY_MAX && !t->apply_reading &&
-           !t->installing && t->fatal[0] == 0 && !t->quarantined) {
+    while (t->applied < commit && n < APPLY_MAX && turn_may_apply(t)) {
         struct store_entry entry;
         if (!entries_get(t->entries, t->applied + 1, &entry)) {
             t->apply_reading = true;
@@ -323,7 +337,7 @@ void turn_apply_read(struct turn *t, const struct store_event *event)
 {
     t->apply_reading = false;
     raft_index commit = raft_commit(t->raft);
-    for (uint32_t i = 0; i < event->records_n && !t->installing; i++) {
+    for (uint32_t i = 0; i < event->records_n && turn_may_apply(t); i++) {
         const struct store_entry *entry = &event->records[i].entry;
         if (entry->index != t->applied + 1 || entry->index > commit ||
             entry->term != raft_term_at(t->raft, entry->index)) {
@@ -394,6 +408,7 @@ bool turn_load_rows(struct turn *t, raft_index applied)
         return false;
     }
     t->applied = applied;
+    turn_pending_unknown(t, applied);
     load_deadlines(t);
     history_reset(t->history, applied + 1);
     watches_reset(t->watches);

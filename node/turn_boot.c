@@ -121,6 +121,29 @@ static raft_index base_of(const struct store_boot *found)
     return kept ? max_u64(found->first, found->checkpoint_config_index) : 0;
 }
 
+/* Who was seen last under each number, as far as the tail knows: until it's applied, nobody else may come under it. */
+static void remember_seen(struct turn *t, struct bytes data)
+{
+    const Pb__Command *c = codec_decode_command(data, &t->answer);
+    if (c == NULL || c->op_case != PB__COMMAND__OP_NODE_SEEN) {
+        return;
+    }
+    const Pb__NodeSeen *seen = c->node_seen;
+    uint32_t i = 0;
+    while (i < t->tail_seen_n && t->tail_seen[i].node != seen->node) {
+        i++;
+    }
+    if (seen->incarnation == 0) {
+        /* Removed: anybody may come. */
+        if (i < t->tail_seen_n) {
+            t->tail_seen[i] = t->tail_seen[--t->tail_seen_n];
+        }
+    } else if (i < countof(t->tail_seen)) {
+        t->tail_seen[i] = *seen;
+        t->tail_seen_n = i == t->tail_seen_n ? i + 1 : t->tail_seen_n;
+    }
+}
+
 /* Tells the core of every entry in the kept log, and holds the bytes of the last ones. */
 static bool boot_entries(struct turn *t, const struct store_boot *found)
 {
@@ -144,6 +167,9 @@ static bool boot_entries(struct turn *t, const struct store_boot *found)
             }
             turn_members_learn(t, message);
             e.config = &config;
+        }
+        if (entry.kind == RAFT_NORMAL && at > found->checkpoint.index) {
+            remember_seen(t, entry.data);
         }
         if (at == base) {
             entries_reset(t->entries, (struct raft_pos){at - 1, 0}, 0);
@@ -203,6 +229,7 @@ static bool boot_all(struct turn *t, const struct store_boot *found)
     t->boot = found->boot;
     t->horizon = found->events_from;
     t->events_stored = found->events_last;
+    t->tail_last = found->last.index;
     t->clock_base_cluster_ms = max_u64(found->checkpoint_time_ms, 1);
     t->clock_base_ms = t->now_ms;
     if (!boot_raft(t, found)) {

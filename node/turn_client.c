@@ -86,6 +86,24 @@ void turn_pending_applied(struct turn *t, raft_index index, raft_term term,
     }
 }
 
+static void pending_is_unknown(struct turn *t, struct pending *p)
+{
+    answer_refuse(t, p->conn, p->id,
+                  (struct refusal){BATON_UNKNOWN, REASON_NONE, 0});
+    t->counters.unknown++;
+    p->index = 0;
+    t->pending_n--;
+}
+
+void turn_pending_unknown(struct turn *t, raft_index applied)
+{
+    for (uint32_t i = 0; t->pending_n > 0 && i < t->options.pending_max; i++) {
+        if (t->pending[i].index != 0 && t->pending[i].index <= applied) {
+            pending_is_unknown(t, &t->pending[i]);
+        }
+    }
+}
+
 /* Past its deadline nobody can say whether a command will be applied. */
 void turn_pending_tick(struct turn *t)
 {
@@ -96,11 +114,7 @@ void turn_pending_tick(struct turn *t)
     for (raft_index i = t->applied + 1; i <= t->pending_high; i++) {
         struct pending *p = pending_at(t, i);
         if (p->index == i && p->deadline_ms <= t->now_ms) {
-            answer_refuse(t, p->conn, p->id,
-                          (struct refusal){BATON_UNKNOWN, REASON_NONE, 0});
-            t->counters.unknown++;
-            p->index = 0;
-            t->pending_n--;
+            pending_is_unknown(t, p);
         }
     }
 }
@@ -125,6 +139,9 @@ static void propose_for_client(struct turn *t, uint64_t conn,
         pending_put(t, &p);
     } else if (status == BATON_NOT_LEADER) {
         answer_not_leader(t, conn, request->id);
+    } else if (status == BATON_INVALID) {
+        answer_refuse(t, conn, request->id,
+                      (struct refusal){BATON_INVALID, REASON_OP, 0});
     } else {
         answer_refuse(t, conn, request->id,
                       (struct refusal){BATON_BUSY, REASON_PENDING_NODE,

@@ -337,7 +337,8 @@ void turn_claimed(struct turn *t, enum cause cause, const Pb__Path *path,
         t->claims[i].now_ms = t->now_ms;
         return;
     }
-    if (!turn_leads(t) ||
+    /* Of a scope that isn't there nothing is put on record. */
+    if (!turn_leads(t) || scope->epoch == 0 || read->session == 0 ||
         registry_claim_audited(t->registry, path, read->session, read->epoch)) {
         return;
     }

@@ -28,6 +28,24 @@ static void copy_address(char out[TURN_ADDRESS_BYTES], const char *address)
     }
 }
 
+/* A new place, or that of one who left. NULL: all are members. */
+static struct turn_member *place_for_member(struct turn *t)
+{
+    const struct raft_config *config = raft_config_now(t->raft);
+    if (t->members_n < countof(t->members)) {
+        return &t->members[t->members_n++];
+    }
+    for (uint32_t i = 0; i < t->members_n; i++) {
+        raft_id id = t->members[i].id;
+        if (id != t->options.id && !nodes_has(&config->voters, id) &&
+            !nodes_has(&config->voters_old, id) &&
+            !nodes_has(&config->learners, id)) {
+            return &t->members[i];
+        }
+    }
+    return NULL;
+}
+
 bool turn_member_learn(struct turn *t, const Pb__Member *member)
 {
     struct turn_member *m = NULL;
@@ -38,10 +56,10 @@ bool turn_member_learn(struct turn *t, const Pb__Member *member)
         m = t->members[i].id == member->node ? &t->members[i] : m;
     }
     if (m == NULL) {
-        if (t->members_n == countof(t->members)) {
+        m = place_for_member(t);
+        if (m == NULL) {
             return false;
         }
-        m = &t->members[t->members_n++];
         memset(m, 0, sizeof *m);
         m->id = member->node;
     }
@@ -124,15 +142,14 @@ static bool nodes_remove(struct raft_nodes *nodes, raft_id id)
 }
 
 /* The sets that a change asks for. False: it names a node that it can't. */
-static bool target(struct turn *t, const Pb__ChangeMembers *change,
-                   struct raft_nodes *voters, struct raft_nodes *learners,
-                   raft_id *out_wrong)
+static bool target(const Pb__ChangeMembers *change, struct raft_nodes *voters,
+                   struct raft_nodes *learners, raft_id *out_wrong)
 {
     for (size_t i = 0; i < change->n_add_learners; i++) {
         const Pb__Member *m = change->add_learners[i];
         *out_wrong = m->node;
         if (nodes_has(voters, m->node) || m->peer[0] == 0 ||
-            !nodes_add(learners, m->node) || !turn_member_learn(t, m)) {
+            !nodes_add(learners, m->node)) {
             return false;
         }
     }
@@ -151,7 +168,7 @@ static bool target(struct turn *t, const Pb__ChangeMembers *change,
         }
     }
     *out_wrong = 0;
-    return voters->n > 0;
+    return voters->n > 0 && voters->n + learners->n <= RAFT_NODES_MAX;
 }
 
 /* A learner that's made a voter before it has the log would leave the cluster one failure from a standstill. Entries that the
@@ -190,7 +207,7 @@ void turn_request_members(struct turn *t, uint64_t conn,
                                        (int64_t)now->index});
         return;
     }
-    if (!target(t, change, &voters, &learners, &wrong)) {
+    if (!target(change, &voters, &learners, &wrong)) {
         answer_refuse(t, conn, request->id,
                       (struct refusal){BATON_INVALID, REASON_UNKNOWN_NODE,
                                        (int64_t)wrong});
@@ -217,6 +234,9 @@ void turn_request_members(struct turn *t, uint64_t conn,
                                            : REASON_NONE,
                                        (int64_t)now->index});
         return;
+    }
+    for (size_t i = 0; i < change->n_add_learners; i++) {
+        (void)turn_member_learn(t, change->add_learners[i]);
     }
     t->member_conn = conn;
     t->member_id = request->id;

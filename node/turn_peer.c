@@ -56,33 +56,65 @@ void turn_members_changed(struct turn *t)
     transport_set_peers(t->transport, peers, n);
 }
 
-void turn_peer_hello(struct turn *t, const struct transport_input *input)
+/* What the registry knows of a node's past; while the log's tail from before our start isn't applied, what that tail says. */
+static bool past_of(const struct turn *t, raft_id node,
+                    uint64_t *out_incarnation, uint64_t *out_boot)
 {
-    uint64_t incarnation = 0;
-    uint64_t boot = 0;
-    bool seen = registry_node(t->registry, input->node, &incarnation, &boot);
-    /* R21: a node with another data directory, or an older image of its own, may have forgotten votes and acks. */
-    if (seen && incarnation != input->incarnation) {
+    bool seen = registry_node(t->registry, node, out_incarnation, out_boot);
+    for (uint32_t i = 0; t->applied < t->tail_last && i < t->tail_seen_n; i++) {
+        if (t->tail_seen[i].node == node) {
+            *out_incarnation = t->tail_seen[i].incarnation;
+            *out_boot = t->tail_seen[i].boot;
+            seen = true;
+        }
+    }
+    return seen;
+}
+
+/* R21: a node with another data directory, or an older image of its own, may have forgotten votes and acks. */
+static bool refuse_amnesia(struct turn *t, raft_id node, uint64_t incarnation,
+                           uint64_t boot)
+{
+    uint64_t known = 0;
+    uint64_t known_boot = 0;
+    if (!past_of(t, node, &known, &known_boot)) {
+        return false;
+    }
+    if (known != incarnation) {
         turn_alarm(t,
                    "node %u came back with another data directory: refused; "
                    "remove it from the cluster and add it anew",
-                   input->node);
-        transport_peer_refuse(t->transport, input->node,
+                   node);
+        transport_peer_refuse(t->transport, node,
                               "another data directory than this node had");
-        return;
+        return true;
     }
-    if (seen && boot > input->boot) {
+    if (known_boot > boot) {
         turn_alarm(t,
                    "node %u came back with an older image of its data "
                    "(start %llu after start %llu): refused; remove it from "
                    "the cluster and add it anew",
-                   input->node, (unsigned long long)input->boot,
-                   (unsigned long long)boot);
-        transport_peer_refuse(t->transport, input->node,
+                   node, (unsigned long long)boot,
+                   (unsigned long long)known_boot);
+        transport_peer_refuse(t->transport, node,
                               "an older image of its data directory");
+        return true;
+    }
+    return false;
+}
+
+void turn_peer_hello(struct turn *t, const struct transport_input *input)
+{
+    if (refuse_amnesia(t, input->node, input->incarnation, input->boot)) {
         return;
     }
     struct catchup *c = turn_catchup(t, input->node);
+    if (c != NULL && c->incarnation != input->incarnation && c->quarantined) {
+        /* Another one under this number: what was wrong with the one before is over. */
+        c->quarantined = false;
+        c->verdict[0] = 0;
+        raft_quarantine(t->raft, input->node, false);
+    }
     if (c != NULL) {
         c->incarnation = input->incarnation;
         c->boot = input->boot;
@@ -99,6 +131,18 @@ void turn_node_seen(struct turn *t, const Pb__NodeSeen *seen)
         registry_node(t->registry, seen->node, &incarnation, &boot) &&
         c->incarnation == incarnation) {
         c->incarnation = 0;
+    }
+}
+
+/* After the registry learned something of nodes: those connected already may turn out to be others. */
+void turn_check_peers(struct turn *t)
+{
+    for (uint32_t i = 0; i < countof(t->catchups); i++) {
+        struct catchup *c = &t->catchups[i];
+        if (c->node != 0 && c->incarnation != 0 &&
+            refuse_amnesia(t, c->node, c->incarnation, c->boot)) {
+            c->incarnation = 0;
+        }
     }
 }
 
@@ -317,6 +361,7 @@ void turn_peer_frame(struct turn *t, raft_id from, struct bytes body)
     /* S17, the other side of turn_compare_hash(): a majority has another state than ours. */
     if (frame->verdict[0] != 0 && frame->term >= raft_term_now(t->raft)) {
         turn_quarantine(t, frame->verdict);
+        return;
     }
     if (frame->type == PEER_SNAPSHOT_ACK) {
         turn_snapshot_ack(t, from, frame);

@@ -285,20 +285,30 @@ enum baton_status turn_propose(struct turn *t, enum raft_kind kind,
     return status;
 }
 
+/* What's in the log must be applied by every node, or none goes on: so an entry is tried here in the very memory that apply has, which is the same
+ * everywhere. Unknown fields of a client can blow a command up; half of the memory is left for its events. */
+static bool fits_apply(struct turn *t, struct bytes data)
+{
+    arena_reset(&t->apply);
+    return codec_decode_command(data, &t->apply) != NULL &&
+           t->apply.used <= ARENA_APPLY_BYTES / 2;
+}
+
 enum baton_status turn_propose_command(struct turn *t,
                                        const Pb__Command *command,
                                        raft_index *out_index)
 {
     size_t n = codec_encode(&command->base, t->command, FRAME_CLIENT_BYTES_MAX);
     ASSERT(n > 0);
-    return turn_propose(t, RAFT_NORMAL, (struct bytes){t->command, n},
-                        out_index);
+    struct bytes data = {t->command, n};
+    return fits_apply(t, data) ? turn_propose(t, RAFT_NORMAL, data, out_index)
+                               : BATON_INVALID;
 }
 
 void turn_put_config(struct turn *t, const struct raft_config *config,
                      raft_index index)
 {
-    uint8_t data[8192];
+    uint8_t data[CONFIG_BYTES_MAX];
     arena_reset(&t->answer);
     size_t n =
         wire_config(config,

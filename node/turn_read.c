@@ -4,9 +4,12 @@
 
 #define SESSIONS_PAGE_DEFAULT 1000u
 #define SESSIONS_PAGE_MAX     5000u
+#define GROUPS_A_PAGE         65536u /* looked at for one page */
 #define EXPLAIN_MAX           200u
 #define EVENTS_PAGE_DEFAULT   1000u
 #define HISTORY_READ_BYTES    (256u << 10)
+#define HISTORY_LOOK_BYTES                                                     \
+    (2u << 20) /* looked through in one turn, for what may not be in it */
 
 /* --- waiting for a round ---------------------------------------------------------------------------------------------- */
 
@@ -247,7 +250,13 @@ static void page_sessions(struct turn *t, const struct read *read,
     if (group == 0 || (read->namespace_n > 0 && namespace_ == 0)) {
         return;
     }
+    uint32_t last =
+        group > UINT32_MAX - GROUPS_A_PAGE ? UINT32_MAX : group + GROUPS_A_PAGE;
     for (; group <= end; group++) {
+        if (group == last) {
+            page->out->next = (uint64_t)group << 32;
+            return;
+        }
         uint32_t of = registry_group_namespace(t->registry, group);
         if (of == 0 || (namespace_ != 0 && of != namespace_)) {
             skip = 0;
@@ -455,14 +464,14 @@ static void answer_events(struct turn *t, const struct history_read *h,
     (void)answer_send(t, h->conn, &m);
 }
 
-/* Decodes a batch, and keeps what's asked for. NULL: nothing in it. */
-static Pb__EventBatch *select_events(struct turn *t,
-                                     const struct history_read *h,
-                                     struct bytes encoded)
+/* Decodes a batch into *out, and keeps what's asked for; NULL: nothing in it. False: there's no room for more in this answer. */
+static bool select_events(struct turn *t, const struct history_read *h,
+                          struct bytes encoded, Pb__EventBatch **out)
 {
+    size_t mark = t->answer.used;
     Pb__EventBatch *batch = codec_decode_event_batch(encoded, &t->answer);
     if (batch == NULL) {
-        return NULL; /* no room for more in this answer */
+        return false;
     }
     size_t n = 0;
     for (size_t i = 0; i < batch->n_events; i++) {
@@ -471,7 +480,11 @@ static Pb__EventBatch *select_events(struct turn *t,
         }
     }
     batch->n_events = n;
-    return n == 0 ? NULL : batch;
+    *out = n == 0 ? NULL : batch;
+    if (n == 0) {
+        t->answer.used = mark; /* what isn't asked for takes no room */
+    }
+    return true;
 }
 
 static void events_from_memory(struct turn *t, const struct history_read *h)
@@ -481,17 +494,23 @@ static void events_from_memory(struct turn *t, const struct history_read *h)
     ASSERT(batches != NULL);
     size_t n = 0;
     size_t bytes_n = 0;
+    size_t looked_n = 0;
     raft_index at = h->from;
     uint64_t revision = 0;
     struct bytes encoded;
     while (n < h->limit && bytes_n < HISTORY_READ_BYTES &&
+           looked_n < HISTORY_LOOK_BYTES &&
            history_get(t->history, at, &revision, &encoded) &&
            revision <= h->to) {
-        Pb__EventBatch *batch = select_events(t, h, encoded);
+        Pb__EventBatch *batch = NULL;
+        if (!select_events(t, h, encoded, &batch)) {
+            break;
+        }
         if (batch != NULL) {
             batches[n++] = batch;
             bytes_n += encoded.n;
         }
+        looked_n += encoded.n;
         at = revision + 1;
     }
     bool more =
@@ -507,7 +526,9 @@ void turn_history_request(struct turn *t, uint64_t conn,
         .used = true,
         .conn = conn,
         .id = request->id,
-        .deadline_ms = t->now_ms + max_u64(request->timeout_ms, 1000),
+        .deadline_ms = t->now_ms + (request->timeout_ms == 0
+                                        ? 5000
+                                        : min_u64(request->timeout_ms, 60000)),
         .from = max_u64(get->from, 1),
         .to = get->to == 0 ? t->applied : get->to,
         .limit = get->limit == 0 ? EVENTS_PAGE_DEFAULT
@@ -535,9 +556,10 @@ void turn_history_request(struct turn *t, uint64_t conn,
     }
     for (uint32_t i = 0; i < HISTORY_READS_MAX; i++) {
         if (!t->history_reads[i].used) {
+            h.serial = ++t->history_serial & 0xffffffffu;
             t->history_reads[i] = h;
-            store_read_events(t->store, TAG(TAG_HISTORY, i), h.from, h.to,
-                              HISTORY_READ_BYTES);
+            store_read_events(t->store, TAG(TAG_HISTORY, (h.serial << 8) | i),
+                              h.from, h.to, HISTORY_READ_BYTES);
             return;
         }
     }
@@ -548,8 +570,10 @@ void turn_history_request(struct turn *t, uint64_t conn,
 
 void turn_history_read(struct turn *t, const struct store_event *event)
 {
-    uint64_t i = TAG_ID(event->tag);
-    if (i >= HISTORY_READS_MAX || !t->history_reads[i].used) {
+    uint64_t i = TAG_ID(event->tag) & 0xffu;
+    /* A slot's last owner may have given up: its answer isn't for the next one. */
+    if (i >= HISTORY_READS_MAX || !t->history_reads[i].used ||
+        t->history_reads[i].serial != TAG_ID(event->tag) >> 8) {
         return;
     }
     struct history_read h = t->history_reads[i];
@@ -571,7 +595,10 @@ void turn_history_read(struct turn *t, const struct store_event *event)
             next = h.to + 1;
             break;
         }
-        Pb__EventBatch *batch = select_events(t, &h, event->records[r].value);
+        Pb__EventBatch *batch = NULL;
+        if (!select_events(t, &h, event->records[r].value, &batch)) {
+            break;
+        }
         if (batch != NULL) {
             batches[n++] = batch;
         }

@@ -21,6 +21,10 @@
 #define ALARMS_MAX     16
 #define PATH_BYTES_MAX (3 * NAME_BYTES_MAX)
 
+/* Members whose addresses a configuration may name, and what it then takes at most. */
+#define WIRE_MEMBERS_MAX (2 * RAFT_NODES_MAX)
+#define CONFIG_BYTES_MAX 16384
+
 /* Scratch for one encoded frame, and arenas of one input, of one apply and of one answer. */
 #define FRAME_SCRATCH_BYTES (FRAME_PEER_BYTES_MAX + 4096u)
 #define ARENA_INPUT_BYTES   (64u << 20)
@@ -114,6 +118,7 @@ struct read {
 #define HISTORY_READS_MAX 64
 struct history_read {
     bool used;
+    uint64_t serial; /* tells a slot's owners apart in store answers */
     uint64_t conn;
     uint64_t id;
     uint64_t deadline_ms;
@@ -233,11 +238,16 @@ struct turn {
 
     struct turn_member members[RAFT_NODES_MAX * 2];
     uint32_t members_n;
+    Pb__NodeSeen tail_seen
+        [2 *
+         RAFT_NODES_MAX]; /* in the log's tail at boot, not applied yet: the last of each node */
+    uint32_t tail_seen_n;
+    raft_index tail_last;
     raft_id peers_leader; /* who led when peers were last set */
 
     /* The last checkpoint, and the configuration that belongs to it. */
     struct store_checkpoint checkpoint;
-    uint8_t checkpoint_config[8192];
+    uint8_t checkpoint_config[CONFIG_BYTES_MAX];
     uint64_t checkpoint_batch; /* in which it goes to disk; 0: it's there */
     raft_index checkpoint_stored;
     bool pinned; /* a snapshot is being sent from it: no newer one yet */
@@ -259,7 +269,7 @@ struct turn {
     uint64_t incoming_batch; /* ack when it's stored; 0: none */
     raft_id incoming_from;
     struct store_checkpoint incoming_checkpoint;
-    uint8_t incoming_config[8192];
+    uint8_t incoming_config[CONFIG_BYTES_MAX];
     uint8_t incoming_key[64];
     uint32_t incoming_key_n;
 
@@ -274,6 +284,7 @@ struct turn {
     uint64_t confirmed_ticket;
     raft_index confirmed_index;
     struct history_read history_reads[HISTORY_READS_MAX];
+    uint64_t history_serial;
 
     /* Leader's duties. */
     bool leading; /* role, as acted upon */
@@ -380,6 +391,7 @@ struct catchup *turn_catchup(struct turn *t,
 void turn_members_changed(struct turn *t);
 /* Before a NodeSeen is applied. */
 void turn_node_seen(struct turn *t, const Pb__NodeSeen *seen);
+void turn_check_peers(struct turn *t);
 void turn_compare_hash(struct turn *t, raft_id from, raft_index index,
                        uint64_t hash);
 
@@ -404,6 +416,7 @@ void turn_install_where(struct turn *t, const struct store_event *event);
 /* turn_apply.c */
 struct watch_env turn_watch_env(struct turn *t);
 void turn_apply(struct turn *t);
+bool turn_may_apply(const struct turn *t);
 void turn_apply_read(struct turn *t, const struct store_event *event);
 void turn_checkpoint_stored(struct turn *t);
 bool turn_load_rows(struct turn *t, raft_index applied);
@@ -414,6 +427,8 @@ void turn_client_frame(struct turn *t, uint64_t conn, struct bytes body);
 void turn_pending_applied(struct turn *t, raft_index index, raft_term term,
                           const struct reply *reply);
 void turn_pending_tick(struct turn *t);
+/* What was waited for up to `applied` came with a snapshot: nobody can say any more what became of it. */
+void turn_pending_unknown(struct turn *t, raft_index applied);
 
 /* turn_member.c */
 const struct turn_member *turn_member_find(const struct turn *t,

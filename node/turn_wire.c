@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "node/turn_state.h"
+#include "raft/config.h"
 
 void wire_from_message(const struct raft_message *m, Pb__PeerFrame *out)
 {
@@ -64,15 +65,24 @@ size_t wire_config(const struct raft_config *config, struct wire_members with,
     if (all == NULL || list == NULL) {
         return 0;
     }
+    size_t n = 0;
     for (uint32_t i = 0; i < with.n; i++) {
-        pb__member__init(&all[i]);
-        all[i].node = with.members[i].id;
-        all[i].peer = (char *)(uintptr_t)with.members[i].peer;
-        all[i].client = (char *)(uintptr_t)with.members[i].client;
-        all[i].http = (char *)(uintptr_t)with.members[i].http;
-        list[i] = &all[i];
+        const struct turn_member *from = &with.members[i];
+        if (!nodes_has(&config->voters, from->id) &&
+            !nodes_has(&config->voters_old, from->id) &&
+            !nodes_has(&config->learners, from->id)) {
+            continue;
+        }
+        pb__member__init(&all[n]);
+        all[n].node = from->id;
+        all[n].peer = (char *)(uintptr_t)from->peer;
+        all[n].client = (char *)(uintptr_t)from->client;
+        all[n].http = (char *)(uintptr_t)from->http;
+        list[n] = &all[n];
+        n++;
     }
-    m.n_members = with.n;
+    ASSERT(n <= WIRE_MEMBERS_MAX);
+    m.n_members = n;
     m.members = list;
     return codec_encode(&m.base, out, out_bytes);
 }
@@ -103,7 +113,7 @@ bool wire_to_config(struct bytes data, raft_index index, struct arena *scratch,
     memset(out, 0, sizeof *out);
     out->index = index;
     *out_message = m;
-    return m->n_voters > 0 && m->n_members <= RAFT_NODES_MAX &&
+    return m->n_voters > 0 && m->n_members <= WIRE_MEMBERS_MAX &&
            nodes_from(m->voters, m->n_voters, &out->voters) &&
            nodes_from(m->voters_old, m->n_voters_old, &out->voters_old) &&
            nodes_from(m->learners, m->n_learners, &out->learners);

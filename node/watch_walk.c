@@ -133,13 +133,6 @@ static bool walk_group(const struct watch_env *env, struct watch *w,
     return true;
 }
 
-/* Which groups are still to be walked: one, for a group's watch; else all slots. */
-static uint32_t walk_end(const struct watch_env *env, const struct watch *w)
-{
-    (void)w;
-    return registry_group_slots(env->registry);
-}
-
 static bool walk(struct watches *ws, const struct watch_env *env, uint32_t slot)
 {
     struct watch *w = &ws->slots[slot];
@@ -150,7 +143,7 @@ static bool walk(struct watches *ws, const struct watch_env *env, uint32_t slot)
     if (transport_room(env->transport, w->conn) < ROOM_BYTES) {
         return false;
     }
-    uint32_t end = walk_end(env, w);
+    uint32_t end = registry_group_slots(env->registry);
     uint32_t looked = 0;
     bool ok = true;
     if (w->kind == WATCH_GROUP) {

@@ -246,8 +246,33 @@ def floods_of_connections(lab):
     still_there(relay)
 
 
+def command_blown_up_with_unknown_fields(lab):
+    """What the edge could decode and apply couldn't would stop every node, for good: it's refused before it is in the log."""
+    cluster = lab.cluster()
+    leader = cluster.leader()
+    relay = Relay(cluster)
+    for fields in (50000, 100000, 200000, 400000):
+        request = wire.encode('ClientRequest', dict(
+            version=wire.VERSION, id=7, correlation_id=os.urandom(16),
+            timeout_ms=2000, command=dict(open_lease=dict(
+                nonce=os.urandom(16), ttl_ms=5000))))
+        # Protobuf merges a field that is sent twice: the second has fields of number 9, which nobody knows.
+        unknown = b'\x48\x00' * fields
+        length, rest = b'', len(unknown)
+        while rest > 0x7f:
+            length += bytes([rest & 0x7f | 0x80])
+            rest >>= 7
+        request += b'\x52' + length + bytes([rest]) + unknown
+        stream = wire.Stream(leader.client)
+        stream.frames.send(request)
+        stream.next(7)
+        stream.close()
+    still_there(relay)
+    cluster.level()
+
+
 if __name__ == '__main__':
-    run([undecodable_frame, undecodable_hello, frame_too_long,
+    run([command_blown_up_with_unknown_fields, undecodable_frame, undecodable_hello, frame_too_long,
          another_version, another_cluster, request_before_hello,
          never_says_hello, stranger_on_the_peer_port, peers_prove_the_secret,
          too_many_connections, floods_of_connections])

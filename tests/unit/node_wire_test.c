@@ -201,9 +201,11 @@ static void test_hostile_configs(void **state)
     (void)state;
     uint32_t many[RAFT_NODES_MAX + 1];
     Pb__Member member = PB__MEMBER__INIT;
-    Pb__Member *members[RAFT_NODES_MAX + 1];
+    Pb__Member *members[WIRE_MEMBERS_MAX + 1];
     for (uint32_t i = 0; i <= RAFT_NODES_MAX; i++) {
         many[i] = i + 1;
+    }
+    for (uint32_t i = 0; i <= WIRE_MEMBERS_MAX; i++) {
         members[i] = &member;
     }
     Pb__ConfigData m = PB__CONFIG_DATA__INIT;
@@ -215,9 +217,9 @@ static void test_hostile_configs(void **state)
     assert_false(takes(&m));
     m.n_voters = 1;
     m.members = members;
-    m.n_members = RAFT_NODES_MAX;
+    m.n_members = WIRE_MEMBERS_MAX;
     assert_true(takes(&m));
-    m.n_members = RAFT_NODES_MAX + 1;
+    m.n_members = WIRE_MEMBERS_MAX + 1;
     assert_false(takes(&m));
     struct raft_config out;
     Pb__ConfigData *message = NULL;
