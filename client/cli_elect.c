@@ -18,7 +18,6 @@
 
 #include "client/cli.h"
 
-
 struct election {
     struct cli *c;
     struct cli_scope scope; /* of the group */
