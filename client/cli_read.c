@@ -174,7 +174,8 @@ int cli_verify(struct cli *c)
 
 /* --- sessions ---------------------------------------------------------------------------------------------------- */
 
-static void session_json(const Pb__SessionInfo *s, uint64_t revision)
+static void session_json(const Pb__SessionInfo *s, uint64_t revision,
+                         const uint64_t *age_ms)
 {
     char group[SCOPE_BYTES];
     (void)snprintf(group, sizeof group, "%s/%s", s->namespace_, s->group);
@@ -194,6 +195,10 @@ static void session_json(const Pb__SessionInfo *s, uint64_t revision)
     cli_json_id(w, "group_epoch", s->group_epoch);
     cli_json_number(w, "opened_ms", s->opened_ms);
     cli_json_id(w, "revision", revision);
+    if (age_ms != NULL) {
+        cli_json_text(w, "consistency", "stale");
+        cli_json_number(w, "age_ms", *age_ms);
+    }
     cli_json_end();
 }
 
@@ -220,6 +225,7 @@ static int list_pages(struct cli *c, Pb__GetSessions *op)
     Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
     request.op_case = PB__CLIENT_REQUEST__OP_GET_SESSIONS;
     request.get_sessions = op;
+    const bool stale = op->consistency == PB__CONSISTENCY__STALE;
     int rc = CLI_DONE;
     do {
         void *memory = NULL;
@@ -234,13 +240,18 @@ static int list_pages(struct cli *c, Pb__GetSessions *op)
         struct cli_table *t = cli_table_make(heads, (int)countof(heads));
         for (size_t i = 0; i < s->n_sessions; i++) {
             if (c->json) {
-                session_json(s->sessions[i], m->revision);
+                session_json(s->sessions[i], m->revision,
+                             stale ? &s->age_ms : NULL);
             } else {
                 session_row(t, s->sessions[i]);
             }
         }
         if (!c->json && (s->n_sessions > 0 || op->cursor == 0)) {
             cli_table_print(t, stdout);
+        }
+        if (!c->json && stale && s->next == 0) {
+            (void)printf("\nas one node knew it; it heard of a leader %s ago\n",
+                         cli_span(s->age_ms));
         }
         cli_table_free(t);
         op->cursor = s->next;

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "client/cli.h"
+#include "proto/utf8.h"
 
 #define CLOSED_MS 500
 
@@ -51,16 +52,11 @@ static int take_args(struct cli *c, struct opening *o)
     if (rc != CLI_DONE) {
         return rc;
     }
-    struct cli_scope tab;
-    char path[NAME_BYTES_MAX + 8];
-    if (strlen(o->tab) > NAME_BYTES_MAX ||
-        snprintf(path, sizeof path, "t/%s", o->tab) < 0 ||
-        strchr(o->tab, '/') != NULL) {
-        return cli_usage(c, "--tab must be 1 to 128 bytes without /");
-    }
-    rc = cli_parse_scope(c, path, NULL, 2, &tab);
-    if (rc != CLI_DONE) {
-        return rc;
+    if (!utf8_is_name(codec_text(o->tab), NAME_BYTES_MAX)) {
+        return cli_usage(c,
+                         "the tab \"%.200s\" must be 1 to 128 bytes of UTF-8 "
+                         "without control characters or /",
+                         o->tab);
     }
     char error[256];
     if (o->cap != NULL &&

@@ -83,6 +83,9 @@ struct reading {
     const char *file; /* NULL: not a file */
     FILE *stream;
     int line; /* of the file, counted as it's read: Debian's inih doesn't tell */
+    char where
+        [64]
+        [96]; /* of each setting, by its place in the table; empty: its default */
     uint64_t
         lines_seen; /* settings that the file gave, by their place in the table */
     bool failed;
@@ -116,6 +119,7 @@ static bool assign(struct reading *r, const struct setting *s,
                    const char *value, const char *where)
 {
     char *at = (char *)r->out + s->offset;
+    (void)snprintf(r->where[s - settings], sizeof r->where[0], "%.95s", where);
     if (s->kind == SETTING_TEXT) {
         if (strlen(value) >= s->bytes) {
             (void)snprintf(r->error, r->error_bytes,
@@ -348,7 +352,11 @@ static const char *config_path(int argc, char **argv, char **environment)
 
 static bool complain(struct reading *r, const char *name, const char *what)
 {
-    (void)snprintf(r->error, r->error_bytes, "%s: %s", name, what);
+    const struct setting *s = find_setting(name);
+    const char *where = s == NULL ? "" : r->where[s - settings];
+    bool given = where[0] != 0 && strcmp(where, "default") != 0;
+    (void)snprintf(r->error, r->error_bytes, "%s%s%s: %s", given ? where : "",
+                   given ? ": " : "", name, what);
     return false;
 }
 

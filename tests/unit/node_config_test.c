@@ -330,8 +330,8 @@ static void test_wrong_files(void **state)
 static void test_needed(void **state)
 {
     (void)state;
-    static const char form[] =
-        "peers: expected ID=HOST:PORT,... with IDs from 1 that `peers` has";
+    static const char form[] = "command line: peers: expected ID=HOST:PORT,... "
+                               "with IDs from 1 that `peers` has";
     static const struct {
         const char *flags[16];
         const char *error;
@@ -342,21 +342,22 @@ static void test_needed(void **state)
         {{"--id", "1", "--data", "d", "--cluster", "c"},
          "peers: needed: --peers 1=HOST:PORT,2=..."},
         {{NEEDED, "--heartbeat-ms", "334"},
-         "heartbeat-ms: expected at most a third of election-ms"},
+         "command line: heartbeat-ms: expected at most a third of election-ms"},
         {{NEEDED, "--tls-ca", "x"},
-         "tls-ca: needs tls-cert-key, and the other way round"},
+         "command line: tls-ca: needs tls-cert-key, and the other way round"},
         {{NEEDED, "--tls-cert-key", "x"},
          "tls-ca: needs tls-cert-key, and the other way round"},
         {{NEEDED, "--log-level", "loud"},
-         "log-level: expected error, warn, info or debug"},
+         "command line: log-level: expected error, warn, info or debug"},
         {{NEEDED, "--peers", "2=h:1"},
-         "clients: expected ID=HOST:PORT,... "
+         "command line: clients: expected ID=HOST:PORT,... "
          "with IDs from 1 that `peers` has"},
         {{NEEDED, "--clients", "", "--peers", "2=h:1"},
-         "peers: doesn't have this node's id"},
-        {{NEEDED, "--clients", ""}, "clients: doesn't have this node's id"},
+         "command line: peers: doesn't have this node's id"},
+        {{NEEDED, "--clients", ""},
+         "command line: clients: doesn't have this node's id"},
         {{NEEDED, "--http", "7=h:1"},
-         "http: expected ID=HOST:PORT,... with "
+         "command line: http: expected ID=HOST:PORT,... with "
          "IDs from 1 that `peers` has"},
         {{NEEDED, "--peers", "h:1"}, form},
         {{NEEDED, "--peers", "1=h"}, form},
@@ -383,9 +384,10 @@ static void test_too_many_members(void **state)
                                i == 1 ? "" : ",", i, i);
     }
     const char *const flags[] = {NEEDED, "--peers", list, NULL};
-    assert_wrong(flags, nothing,
-                 "peers: expected ID=HOST:PORT,... with IDs from 1 that "
-                 "`peers` has");
+    assert_wrong(
+        flags, nothing,
+        "command line: peers: expected ID=HOST:PORT,... with IDs from 1 that "
+        "`peers` has");
 }
 
 static void test_names_make_ids(void **state)
