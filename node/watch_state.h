@@ -48,6 +48,8 @@ struct watches {
     uint32_t n;
     uint64_t serials;
     uint32_t heads[WATCH_CHAINS];
+    uint32_t conns
+        [WATCH_CHAINS]; /* watches of connections that share a hash: 0, and none need be looked for */
     struct watch *slots;
     uint32_t *active; /* slots that aren't LIVE */
     uint32_t active_n;

@@ -59,6 +59,11 @@ static const struct bytes nothing = {(const uint8_t *)"", 0};
 
 /* --- opening and closing ----------------------------------------------------------------------------------------- */
 
+static uint32_t *conn_count(struct watches *ws, uint64_t conn)
+{
+    return &ws->conns[XXH3_64bits(&conn, sizeof conn) % WATCH_CHAINS];
+}
+
 static uint32_t find_watch(const struct watches *ws, uint64_t conn, uint64_t id,
                            uint32_t *out_conn_n)
 {
@@ -164,6 +169,7 @@ enum baton_status watches_open(struct watches *ws, const struct watch_env *env,
     uint32_t slot = take_slot(ws);
     struct watch *w = &ws->slots[slot];
     w->conn = asker.conn;
+    ++*conn_count(ws, asker.conn);
     w->id = asker.id;
     w->serial = ++ws->serials & 0xffffffu;
     set_filter(w, watch);
@@ -190,6 +196,8 @@ static void close_slot(struct watches *ws, uint32_t slot)
         at = &ws->slots[*at].next;
     }
     *at = w->next;
+    ASSERT(*conn_count(ws, w->conn) > 0);
+    --*conn_count(ws, w->conn);
     watch_phase_set(ws, slot, WATCH_LIVE);
     w->phase = WATCH_FREE;
     w->next = ws->free_head;
@@ -208,7 +216,8 @@ void watches_close(struct watches *ws, uint64_t conn, uint64_t id)
 
 void watches_close_conn(struct watches *ws, uint64_t conn)
 {
-    for (uint32_t s = 1; ws->n > 0 && s <= ws->high; s++) {
+    /* Most connections watch nothing, and many may close at once. */
+    for (uint32_t s = 1; *conn_count(ws, conn) > 0 && s <= ws->high; s++) {
         if (ws->slots[s].phase != WATCH_FREE && ws->slots[s].conn == conn) {
             close_slot(ws, s);
         }
