@@ -26,7 +26,7 @@ static int print_change(struct cli *c, const Pb__ClientRequest *request)
         m->result_case == PB__CLIENT_MESSAGE__RESULT_CHANGE ? m->change : &none;
     if (c->json) {
         struct json_writer *w = cli_json_begin();
-        cli_json_number(w, "leader", r->leader);
+        cli_json_id(w, "leader", r->leader);
         cli_json_id(w, "term", r->term);
         cli_json_id(w, "config", r->config);
         cli_json_end();
@@ -101,7 +101,7 @@ static void list_member(struct cli *c, struct cli_table *t,
         return;
     }
     struct json_writer *w = cli_json_begin();
-    cli_json_number(w, "id", n->id);
+    cli_json_id(w, "id", n->id);
     cli_json_text(w, "endpoint", n->endpoint);
     cli_json_text(w, "role", n->role);
     cli_json_text(w, "http", n->http);

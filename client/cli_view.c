@@ -299,7 +299,7 @@ void view_print(const struct view *v, FILE *to)
 static void json_node(struct json_writer *w, const struct view_node *n)
 {
     json_object_begin(w);
-    cli_json_number(w, "id", n->id);
+    cli_json_id(w, "id", n->id);
     cli_json_text(w, "endpoint", n->address);
     cli_json_text(w, "http", http_of(n));
     cli_json_text(w, "role", role_of(n));
@@ -367,7 +367,7 @@ void view_print_json(const struct view *v)
         }
     }
     json_array_end(w);
-    cli_json_number(w, "leader", v->leader);
+    cli_json_id(w, "leader", v->leader);
     static const Pb__StatusResult none = PB__STATUS_RESULT__INIT;
     json_summary(w, v->best != NULL ? v->best : &none);
     cli_json_end();

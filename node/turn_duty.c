@@ -30,8 +30,8 @@ bool turn_leads(const struct turn *t)
            raft_term_committed(t->raft) && t->applied >= t->term_index;
 }
 
-static void log_node(struct turn *t, raft_id node, uint64_t incarnation,
-                     uint64_t boot)
+void turn_log_node(struct turn *t, raft_id node, uint64_t incarnation,
+                   uint64_t boot)
 {
     raft_index index = 0;
     Pb__NodeSeen seen = PB__NODE_SEEN__INIT;
@@ -55,7 +55,7 @@ static void propose_node_seen(struct turn *t, raft_id node,
         (known_incarnation != incarnation || known_boot >= boot)) {
         return;
     }
-    log_node(t, node, incarnation, boot);
+    turn_log_node(t, node, incarnation, boot);
 }
 
 static void begin_term(struct turn *t)
@@ -259,7 +259,7 @@ static void see_nodes(struct turn *t)
         raft_id node = t->members[i].id;
         if (raft_config_committed(t->raft) && !is_member(t, node) &&
             registry_node(t->registry, node, &incarnation, &boot)) {
-            log_node(t, node, 0, 0);
+            turn_log_node(t, node, 0, 0);
         }
     }
     propose_node_seen(t, t->options.id, t->incarnation, t->boot);

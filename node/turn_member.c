@@ -31,10 +31,13 @@ static void copy_address(char out[TURN_ADDRESS_BYTES], const char *address)
 /* A new place, or that of one who left. NULL: all are members. */
 static struct turn_member *place_for_member(struct turn *t)
 {
-    const struct raft_config *config = raft_config_now(t->raft);
     if (t->members_n < countof(t->members)) {
         return &t->members[t->members_n++];
     }
+    if (t->raft == NULL) {
+        return NULL; /* at boot, before the core knows who is a member */
+    }
+    const struct raft_config *config = raft_config_now(t->raft);
     for (uint32_t i = 0; i < t->members_n; i++) {
         raft_id id = t->members[i].id;
         if (id != t->options.id && !nodes_has(&config->voters, id) &&
@@ -243,6 +246,10 @@ void turn_request_members(struct turn *t, uint64_t conn,
     t->member_index = index;
     t->member_term = raft_term_now(t->raft);
     turn_put_config(t, &config, index);
+    /* At once, and behind the change: its number may be given to another before the next look. */
+    for (size_t i = 0; i < change->n_remove; i++) {
+        turn_log_node(t, change->remove[i], 0, 0);
+    }
 }
 
 /* The last configuration that we proposed is committed; a leader that removed itself has stepped down by then. */

@@ -475,6 +475,9 @@ size_t answer_caps(const struct capabilities *caps, struct arena *a,
 /* turn_duty.c */
 void turn_role_changed(struct turn *t);
 void turn_duties(struct turn *t);
+/* Proposes what is known of a node; incarnation 0: nothing any more. */
+void turn_log_node(struct turn *t, raft_id node, uint64_t incarnation,
+                   uint64_t boot);
 void turn_duty_applied(struct turn *t, raft_index index,
                        const Pb__Command *command, const struct reply *reply);
 /* A claim was judged: a true one is remembered, a false one put on record. */

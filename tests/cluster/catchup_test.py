@@ -15,7 +15,8 @@ def open_many(relay, first, n):
 
 def leads_with(lab, cluster, node, opened):
     """It leads when asked to, and answers from what it caught up with."""
-    equal('leader', lab.baton(cluster, 'transfer', node.id)['leader'], node.id)
+    equal('leader', lab.baton(cluster, 'transfer', node.id)['leader'],
+          str(node.id))
     assert cluster.leader() is node
     found = {int(one['session'])
              for one in lab.sessions(cluster, 'acme', nodes=[node])}

@@ -11,10 +11,11 @@ def first_election(lab):
     cluster = lab.cluster()
     leader = cluster.leader()
     status = lab.baton(cluster, 'status')
-    equal('leader', status['leader'], leader.id)
-    equal('nodes', sorted(node['id'] for node in status['nodes']), [1, 2, 3])
+    equal('leader', status['leader'], str(leader.id))
+    equal('nodes', sorted(node['id'] for node in status['nodes']),
+          ['1', '2', '3'])
     for node in status['nodes']:
-        real = cluster.nodes[node['id']]
+        real = cluster.nodes[int(node['id'])]
         equal('endpoint', node['endpoint'], real.client)
         equal('http', node['http'], real.http)
         equal('role', node['role'],
@@ -97,7 +98,7 @@ def transfer(lab):
     old = cluster.leader()
     new = cluster.followers()[0]
     moved = lab.baton(cluster, 'transfer', new.id)
-    equal('leader', moved['leader'], new.id)
+    equal('leader', moved['leader'], str(new.id))
     assert cluster.leader() is new
     assert int(moved['term']) > 1
     assert old.status().self.role == 'follower'
@@ -113,7 +114,8 @@ def transfer_to_one_that_just_came_back(lab):
     node.start()
     cluster.leader()
     cluster.level()
-    equal('leader', lab.baton(cluster, 'transfer', node.id)['leader'], node.id)
+    equal('leader', lab.baton(cluster, 'transfer', node.id)['leader'],
+          str(node.id))
 
 
 def sigterm_hands_over(lab):

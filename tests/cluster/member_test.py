@@ -42,7 +42,7 @@ def a_fourth_joins(lab):
         three[1:] + [node]))
     three[0].kill()
     equal('leader', lab.baton(cluster, 'transfer', 4,
-                              nodes=three[1:])['leader'], 4)
+                              nodes=three[1:])['leader'], '4')
     found = {int(one['session'])
              for one in lab.sessions(cluster, 'acme', nodes=[node])}
     equal('sessions', found, opened)

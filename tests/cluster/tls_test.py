@@ -78,7 +78,7 @@ def both_sides_prove_themselves(lab):
         equal('hello', hello_over(node, ours, client).node, node.id)
     tls = ('--tls-ca', ours.certificate, '--tls-cert-key')
     status = lab.baton(cluster, *tls, client, 'status')
-    equal('leader', status['leader'], leader.id)
+    equal('leader', status['leader'], str(leader.id))
     lab.baton(cluster, *tls, client, 'leader', 'acme/nobody', code=2)
     lab.baton(cluster, *tls, strange.issue('other'), 'leader', 'acme/nobody',
               code=3, timeout='1s')
