@@ -270,7 +270,7 @@ def http_reads(lab):
     cluster.level()
     leader = cluster.leader()
     status = json.loads(leader.get('/status')[2])
-    equal('leader', status['leader'], str(leader.id))
+    equal('leader', status['leader'], leader.id)
     code, kind, text = leader.get('/v1/leader/acme/alice')
     equal('leader', code, 200)
     assert kind.startswith('application/json'), kind
