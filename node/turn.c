@@ -175,7 +175,9 @@ void turn_input(struct turn *t, const struct transport_input *input)
 {
     switch (input->type) {
     case TRANSPORT_PEER_UP:
-        peer_up(t, input->node, true);
+        if (!turn_peer_refused(t, input)) {
+            peer_up(t, input->node, true);
+        }
         break;
     case TRANSPORT_PEER_DOWN:
         peer_up(t, input->node, false);

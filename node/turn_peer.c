@@ -103,9 +103,14 @@ static bool refuse_amnesia(struct turn *t, raft_id node, uint64_t incarnation,
     return false;
 }
 
+bool turn_peer_refused(struct turn *t, const struct transport_input *input)
+{
+    return refuse_amnesia(t, input->node, input->incarnation, input->boot);
+}
+
 void turn_peer_hello(struct turn *t, const struct transport_input *input)
 {
-    if (refuse_amnesia(t, input->node, input->incarnation, input->boot)) {
+    if (turn_peer_refused(t, input)) {
         return;
     }
     struct catchup *c = turn_catchup(t, input->node);

@@ -530,7 +530,7 @@ void turn_history_request(struct turn *t, uint64_t conn,
                                         ? 5000
                                         : min_u64(request->timeout_ms, 60000)),
         .from = max_u64(get->from, 1),
-        .to = get->to == 0 ? t->applied : get->to,
+        .to = get->to == 0 ? t->applied : min_u64(get->to, t->applied),
         .limit = get->limit == 0 ? EVENTS_PAGE_DEFAULT
                                  : (uint32_t)min_u64(get->limit, 10000),
     };
@@ -591,10 +591,6 @@ void turn_history_read(struct turn *t, const struct store_event *event)
     size_t n = 0;
     raft_index next = h.from;
     for (uint32_t r = 0; r < event->records_n && n < h.limit; r++) {
-        if (event->records[r].index > h.to) {
-            next = h.to + 1;
-            break;
-        }
         Pb__EventBatch *batch = NULL;
         if (!select_events(t, &h, event->records[r].value, &batch)) {
             break;
@@ -604,9 +600,9 @@ void turn_history_read(struct turn *t, const struct store_event *event)
         }
         next = event->records[r].index + 1;
     }
-    if (event->end && n < h.limit) {
-        /* What's not on disk yet is in memory. */
-        next = max_u64(next, history_from(t->history));
+    if (event->end && (event->records_n == 0 ||
+                       event->records[event->records_n - 1].index < next)) {
+        next = h.to + 1; /* all was looked at */
     }
     answer_events(t, &h, batches, n, next <= h.to ? next : 0);
 }

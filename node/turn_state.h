@@ -385,6 +385,8 @@ bool wire_to_config(struct bytes data, raft_index index, struct arena *scratch,
 
 /* turn_peer.c */
 void turn_peer_frame(struct turn *t, raft_id from, struct bytes body);
+/* Is it one that forgot (R21)? Then its streams are closed, and it's told nothing: whoever of us two dialled first. */
+bool turn_peer_refused(struct turn *t, const struct transport_input *input);
 void turn_peer_hello(struct turn *t, const struct transport_input *input);
 struct catchup *turn_catchup(struct turn *t,
                              raft_id node); /* NULL: too many peers */

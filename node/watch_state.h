@@ -26,6 +26,7 @@ struct watch {
     uint64_t id;
     uint64_t lease;
     uint64_t next_revision; /* LAGGING, READING: told everything before it */
+    uint64_t asked_to;      /* READING: what the disk was asked for */
     uint64_t serial;        /* tells a slot's owners apart in store answers */
     uint32_t walked;        /* STATE: group slots 1 .. walked were told */
     uint32_t next;          /* in its chain */

@@ -209,9 +209,10 @@ static bool catch_up(struct watches *ws, const struct watch_env *env,
             watch_begin_state(ws, slot, true);
             return true;
         }
+        w->asked_to = env->applied;
         watch_phase_set(ws, slot, WATCH_READING);
         store_read_events(env->store, env->read_tag | (w->serial << 24) | slot,
-                          w->next_revision, env->applied, READ_BYTES);
+                          w->next_revision, w->asked_to, READ_BYTES);
         return false;
     }
     for (uint32_t i = 0; i < 1024; i++) {
@@ -276,8 +277,7 @@ void watches_read(struct watches *ws, const struct watch_env *env, uint64_t id,
         w->next_revision = event->records[i].index + 1;
     }
     if (event->end) {
-        /* Between the last event on disk and the first in memory nothing happened. */
-        w->next_revision =
-            max_u64(w->next_revision, history_from(env->history));
+        /* Nothing else happened up to where it was asked for; memory may begin behind that by now. */
+        w->next_revision = max_u64(w->next_revision, w->asked_to + 1);
     }
 }

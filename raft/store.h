@@ -142,7 +142,7 @@ uint64_t store_room(const struct store *s);
 /* Entries from .. until bytes_max (at least one) or `to`, whichever first. */
 void store_read_log(struct store *s, uint64_t tag, raft_index from,
                     raft_index to, uint64_t bytes_max);
-/* Event batches with revision >= from, until bytes_max (at least one) or the end. */
+/* Event batches with from <= revision <= to, until bytes_max (at least one) or `to`. */
 void store_read_events(struct store *s, uint64_t tag, raft_index from,
                        raft_index to, uint64_t bytes_max);
 /* Rows behind `after` (empty: from the start) of the checkpoint at `index`, until bytes_max. gone if it was replaced. */
@@ -178,7 +178,8 @@ struct store_event {
     uint64_t tag;     /* READ */
     const struct store_record *records;
     uint32_t records_n;
-    bool end;  /* READ: nothing behind the last record */
+    bool
+        end; /* READ: nothing behind the last record; of events: none up to the `to` that was asked for */
     bool gone; /* READ: asked for what's trimmed or replaced */
     struct store_checkpoint checkpoint; /* READ of rows, incoming */
     enum store_failure failure;

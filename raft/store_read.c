@@ -109,7 +109,7 @@ static int read_events(struct store *s, MDB_cursor *cursor,
     MDB_cursor_op op = MDB_SET_RANGE;
     for (;;) {
         int rc = store_event_get(cursor, op, &s->gather, &found);
-        if (rc == MDB_NOTFOUND) {
+        if (rc == MDB_NOTFOUND || (rc == 0 && found.index > read->to)) {
             read->end = true;
             return 0;
         }
@@ -118,7 +118,7 @@ static int read_events(struct store *s, MDB_cursor *cursor,
                            "the event at revision %llu",
                            (unsigned long long)found.index);
         }
-        if (rc != 0 || found.index > read->to) {
+        if (rc != 0) {
             return rc;
         }
         enum room room = make_room(read, found.value.n);

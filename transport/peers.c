@@ -291,8 +291,9 @@ void transport_peer_refuse(struct transport *t, uint32_t node,
     for (struct list_node *n = list_first(&t->all); n != NULL; n = next) {
         next = list_after(&t->all, n);
         struct conn *c = LIST_OWNER(n, struct conn, in_all);
-        if (c->kind == CONN_PEER_IN && c->state == CONN_OPEN &&
-            c->them.node == node) {
+        bool peers = (c->kind == CONN_PEER_IN || c->kind == CONN_PEER_OUT) &&
+                     c->state == CONN_OPEN;
+        if (peers && c->them.node == node) {
             greet_send_away(c, reason);
         }
     }

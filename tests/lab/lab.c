@@ -73,6 +73,7 @@ static void on_refuse(void *arg, uint32_t node, uint32_t peer,
     struct lab *lab = ((struct lab_node *)arg)->lab;
     char line[256];
     lab->refused[peer][node] = true;
+    lab->refused[node][peer] = true;
     (void)snprintf(line, sizeof line, "refuses node=%u reason=\"%s\"", peer,
                    reason);
     if (lab->listener.log != NULL) {

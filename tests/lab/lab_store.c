@@ -294,7 +294,9 @@ static void serve_events(const struct lab_disk *d, const struct read *r,
     while (at < d->events.n && d->events.at[at].index < r->from) {
         at++;
     }
-    n->event.end = add_records(n, &d->events, at, r, false);
+    bool all = add_records(n, &d->events, at, r, false);
+    at += n->event.records_n;
+    n->event.end = all || d->events.at[at].index > r->to;
 }
 
 static void serve_rows(const struct lab_disk *d, const struct read *r,

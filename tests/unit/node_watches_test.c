@@ -254,6 +254,32 @@ static void test_catches_up_from_disk(void **state)
     rig_fini(r);
 }
 
+/* While the disk is asked, so much happens that memory begins behind what the disk was asked for. */
+static void test_memory_moves_on_while_disk_reads(void **state)
+{
+    struct rig *r = *state;
+    char path[64];
+    rig_init(r, &many, 4096);
+    uint64_t l = rig_lease(r, 1);
+    struct rig_client *c = rig_watch(r, 0, (struct rig_filter){.from = 0});
+    rig_settle(r);
+    c->takes = false;
+    for (uint32_t i = 0; i < 120; i++) {
+        (void)snprintf(path, sizeof path, "ns/g%u/d/t", i);
+        (void)quick_session(r, l, path);
+        if (i == 59) {
+            rig_disk(r);
+            c->takes = true;
+            (void)rig_pump(r); /* asks the disk for the first 60 */
+        }
+    }
+    rig_settle(r);
+    assert_int_equal(c->resets, 0);
+    assert_int_equal(c->batches, 120);
+    rig_assert_true_belief(r, c, (struct rig_filter){.from = 0});
+    rig_fini(r);
+}
+
 static void test_beyond_the_horizon(void **state)
 {
     struct rig *r = *state;
@@ -555,6 +581,7 @@ int main(void)
         cmocka_unit_test(test_longest_names),
         cmocka_unit_test(test_lags_and_catches_up),
         cmocka_unit_test(test_catches_up_from_disk),
+        cmocka_unit_test(test_memory_moves_on_while_disk_reads),
         cmocka_unit_test(test_beyond_the_horizon),
         cmocka_unit_test(test_gone_from_disk),
         cmocka_unit_test(test_resumes),

@@ -400,6 +400,13 @@ static void events_are_kept_and_trimmed(void **state)
     assert_int_equal(event.records_n, 2);
     assert_int_equal(event.records[0].index, 10);
     assert_int_equal(event.records[1].index, 12);
+    assert_true(event.end); /* there are later ones, but not up to 12 */
+    store_read_events(lab->s, 1, 9, 40, 100);
+    lab_event(lab, &event);
+    assert_int_equal(event.records[0].index, 10);
+    assert_false(event.end);
+    store_read_events(lab->s, 1, 9, 12, 1000);
+    lab_event(lab, &event);
     same(event.records[0].value, lab_data(5, 30));
     store_trim_events(lab->s, 4001);
     lab_commit(lab);

@@ -470,9 +470,12 @@ static void node_sends_a_peer_away(void **state)
     struct node a;
     struct node b;
     two_nodes(&a, &b);
-    WAIT_FOR(&a, a.n[TRANSPORT_PEER_UP] == 1 && b.n[TRANSPORT_PEER_HELLO] == 1);
+    WAIT_FOR(&a, a.n[TRANSPORT_PEER_UP] == 1 && b.n[TRANSPORT_PEER_UP] == 1 &&
+                     b.n[TRANSPORT_PEER_HELLO] == 1);
     transport_peer_refuse(b.t, 1, "it isn't who it was");
-    WAIT_FOR(&a, a.n[TRANSPORT_PEER_DOWN] == 1);
+    assert_false(say(&b, 1, "x"));
+    WAIT_FOR(&a,
+             a.n[TRANSPORT_PEER_DOWN] == 1 && b.n[TRANSPORT_PEER_DOWN] == 1);
     assert_non_null(strstr(a.log, "peer_refused_us node=2"));
     assert_non_null(strstr(a.log, "it isn't who it was"));
     node_close(&a);
