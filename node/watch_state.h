@@ -19,7 +19,8 @@ enum watch_phase {
     WATCH_READING,
 };
 
-#define WATCH_CHAINS 4096u
+#define WATCH_CHAINS       4096u
+#define WATCH_STEPS_A_PUMP 4096u
 
 struct watch {
     uint64_t conn;
@@ -29,8 +30,14 @@ struct watch {
     uint64_t asked_to;      /* READING: what the disk was asked for */
     uint64_t serial;        /* tells a slot's owners apart in store answers */
     uint32_t walked;        /* STATE: group slots 1 .. walked were told */
-    uint32_t next;          /* in its chain */
+    uint32_t
+        walking; /* STATE: a group of which a part was told; of a lease: session slots 1 .. walking */
+    uint64_t told_session; /* the last one of that part */
+    uint64_t told_cursor;  /* where it is in the group */
     uint32_t chain;
+    uint32_t next; /* in its chain */
+    uint32_t prev;
+    uint32_t conn_next; /* in its connection's chain */
     uint32_t active_at; /* position in `active` + 1; 0: LIVE */
     uint8_t kind;
     uint8_t phase;
@@ -49,12 +56,12 @@ struct watches {
     uint32_t n;
     uint64_t serials;
     uint32_t heads[WATCH_CHAINS];
-    uint32_t conns
-        [WATCH_CHAINS]; /* watches of connections that share a hash: 0, and none need be looked for */
+    uint32_t conns[WATCH_CHAINS]; /* connections that share a hash */
     struct watch *slots;
     uint32_t *active; /* slots that aren't LIVE */
     uint32_t active_n;
     uint32_t pump_at;
+    uint32_t steps; /* what's left of a pump's work: rows, groups, batches */
     uint32_t *hits; /* publish: slots that are hit */
     uint32_t hits_n;
 };

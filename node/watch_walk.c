@@ -7,13 +7,13 @@
  * 850 bytes and a session's 700), and the events that happen meanwhile need some too. It's far below a frame's bound. */
 #define ROOM_BYTES    (256u << 10)
 #define PART_ROWS_MAX 128u
-#define GROUPS_A_PUMP 4096u
 #define READ_BYTES    (256u << 10)
 
 void watch_begin_state(struct watches *ws, uint32_t slot, bool reset)
 {
     struct watch *w = &ws->slots[slot];
     w->walked = 0;
+    w->walking = 0;
     w->tell_reset = reset;
     watch_phase_set(ws, slot, WATCH_STATE);
 }
@@ -26,35 +26,30 @@ struct rows {
     uint32_t scopes_n;
 };
 
-static bool add_scope(struct rows *rows, const struct watch_env *env,
-                      const struct scope_view *view)
+static bool is_full(const struct rows *rows)
 {
-    if (rows->scopes_n == PART_ROWS_MAX) {
-        return false;
-    }
-    Pb__LeaderResult *m = arena_alloc(env->arena, sizeof *m);
-    Pb__Path *path = arena_alloc(env->arena, sizeof *path);
-    if (m == NULL || path == NULL) {
-        return false;
-    }
-    answer_scope(view, env->cluster_ms, env->arena, m, path);
-    rows->scopes[rows->scopes_n++] = m;
-    return true;
+    /* A session brings two scopes at most, and a group's own comes first. */
+    return rows->sessions_n == PART_ROWS_MAX ||
+           rows->scopes_n + 2 >= PART_ROWS_MAX;
 }
 
-static bool add_session(struct rows *rows, const struct watch_env *env,
+static void add_scope(struct rows *rows, const struct watch_env *env,
+                      const struct scope_view *view)
+{
+    Pb__LeaderResult *m = arena_alloc(env->arena, sizeof *m);
+    Pb__Path *path = arena_alloc(env->arena, sizeof *path);
+    ASSERT(m != NULL && path != NULL); /* it holds a part */
+    answer_scope(view, env->cluster_ms, env->arena, m, path);
+    rows->scopes[rows->scopes_n++] = m;
+}
+
+static void add_session(struct rows *rows, const struct watch_env *env,
                         const struct session_view *view)
 {
-    if (rows->sessions_n == PART_ROWS_MAX) {
-        return false;
-    }
     Pb__SessionInfo *m = arena_alloc(env->arena, sizeof *m);
-    if (m == NULL) {
-        return false;
-    }
+    ASSERT(m != NULL);
     answer_session(view, env->cluster_ms, env->arena, m);
     rows->sessions[rows->sessions_n++] = m;
-    return true;
 }
 
 static bool send_rows(const struct watch_env *env, struct watch *w,
@@ -81,56 +76,151 @@ static bool send_rows(const struct watch_env *env, struct watch *w,
     return true;
 }
 
-/* True if the watch has nothing to do with this group. */
-static bool skip_group(const struct watch *w, const struct scope_view *scope)
-{
-    if (w->kind != WATCH_NAMESPACE) {
-        return false;
-    }
-    struct bytes name = codec_text(w->namespace_name);
-    return name.n != scope->namespace_name.n ||
-           memcmp(name.data, scope->namespace_name.data, name.n) != 0;
-}
-
-/* A lease's watch is told of its own sessions, and of the scopes that they lead. */
-static bool mine(const struct watch *w, uint64_t lease)
-{
-    return w->kind != WATCH_LEASE || lease == w->lease;
-}
-
-/* Appends one group's scopes and sessions, sending full parts on the way. False: no room; the watch's walk begins anew. */
-static bool walk_group(const struct watch_env *env, struct watch *w,
-                       uint32_t group, struct rows *rows)
+static bool wants_group(const struct watch_env *env, const struct watch *w,
+                        uint32_t group)
 {
     struct scope_view scope;
-    if (registry_group_namespace(env->registry, group) == 0 ||
-        !registry_group_scope(env->registry, group, &scope) ||
-        skip_group(w, &scope)) {
-        return true;
-    }
-    if (mine(w, scope.lease) && !add_scope(rows, env, &scope) &&
-        !(send_rows(env, w, rows, false) && add_scope(rows, env, &scope))) {
+    if (group == 0 || registry_group_namespace(env->registry, group) == 0 ||
+        !registry_group_scope(env->registry, group, &scope)) {
         return false;
     }
-    uint32_t device_cursor = 0;
-    while (
-        registry_group_device(env->registry, group, &device_cursor, &scope)) {
-        if (mine(w, scope.lease) && !add_scope(rows, env, &scope) &&
-            !(send_rows(env, w, rows, false) && add_scope(rows, env, &scope))) {
-            return false;
+    if (w->kind != WATCH_NAMESPACE) {
+        return true;
+    }
+    struct bytes name = codec_text(w->namespace_name);
+    return name.n == scope.namespace_name.n &&
+           memcmp(name.data, scope.namespace_name.data, name.n) == 0;
+}
+
+enum walk {
+    WALK_DONE,
+    WALK_WAITS, /* for room, or its next turn */
+    WALK_BROKEN,
+};
+
+static bool has_room(const struct watch_env *env, const struct watch *w)
+{
+    return transport_room(env->transport, w->conn) >= ROOM_BYTES;
+}
+
+/* Sends the part if it's full: room is asked for only then, since only then it changes. */
+static enum walk send_full(const struct watch_env *env, struct watch *w,
+                           struct rows *rows)
+{
+    if (!is_full(rows)) {
+        return WALK_DONE;
+    }
+    if (!send_rows(env, w, rows, false)) {
+        return WALK_BROKEN;
+    }
+    return has_room(env, w) ? WALK_DONE : WALK_WAITS;
+}
+
+/* Where the walk goes on in the group. If the session it stood at is gone, at its beginning: rows told twice do no harm. */
+static uint64_t enter_group(const struct watch_env *env, struct watch *w,
+                            uint32_t group, struct rows *rows)
+{
+    if (w->walking == group &&
+        registry_group_resumes(env->registry, group, w->told_cursor,
+                               w->told_session)) {
+        return w->told_cursor;
+    }
+    struct scope_view scope;
+    bool there = registry_group_scope(env->registry, group, &scope);
+    ASSERT(there);
+    add_scope(rows, env, &scope);
+    return 0;
+}
+
+/* Tells one group's scopes and sessions, sending full parts on the way. */
+static enum walk walk_group(struct watches *ws, const struct watch_env *env,
+                            struct watch *w, uint32_t group, struct rows *rows)
+{
+    if (!wants_group(env, w, group)) {
+        return WALK_DONE;
+    }
+    struct group_row row;
+    uint64_t cursor = enter_group(env, w, group, rows);
+    while (registry_group_row(env->registry, group, &cursor, &row)) {
+        if (row.first) {
+            add_scope(rows, env, &row.device);
+        }
+        add_session(rows, env, &row.session);
+        w->walking = group;
+        w->told_session = row.session.id;
+        w->told_cursor = cursor;
+        enum walk sent = send_full(env, w, rows);
+        if (sent != WALK_DONE) {
+            return sent;
+        }
+        if (--ws->steps == 0) {
+            return WALK_WAITS;
         }
     }
-    struct session_view session;
-    uint64_t session_cursor = 0;
-    while (registry_group_session(env->registry, group, &session_cursor,
-                                  &session)) {
-        if (mine(w, session.lease) && !add_session(rows, env, &session) &&
-            !(send_rows(env, w, rows, false) &&
-              add_session(rows, env, &session))) {
-            return false;
+    return WALK_DONE;
+}
+
+static enum walk walk_groups(struct watches *ws, const struct watch_env *env,
+                             struct watch *w, struct rows *rows)
+{
+    uint32_t end = registry_group_slots(env->registry);
+    while (w->walked < end) {
+        bool one = w->kind == WATCH_GROUP;
+        uint32_t group = one ? registry_find_group(
+                                   env->registry, codec_text(w->namespace_name),
+                                   codec_text(w->group))
+                             : w->walked + 1;
+        enum walk walk = walk_group(ws, env, w, group, rows);
+        if (walk != WALK_DONE) {
+            return walk;
+        }
+        w->walked = one ? end : w->walked + 1;
+        w->walking = 0;
+        if (--ws->steps == 0) {
+            return w->walked < end ? WALK_WAITS : WALK_DONE;
         }
     }
-    return true;
+    return WALK_DONE;
+}
+
+static void add_own(const struct watch_env *env, uint32_t session,
+                    struct rows *rows)
+{
+    struct session_view view;
+    struct scope_view scope;
+    bool there = registry_session_at(env->registry, session, &view);
+    ASSERT(there);
+    add_session(rows, env, &view);
+    if (registry_session_leads(env->registry, session, false, &scope)) {
+        add_scope(rows, env, &scope);
+    }
+    if (registry_session_leads(env->registry, session, true, &scope)) {
+        add_scope(rows, env, &scope);
+    }
+}
+
+/* A lease's sessions, and the scopes that they lead. */
+static enum walk walk_lease(struct watches *ws, const struct watch_env *env,
+                            struct watch *w, struct rows *rows)
+{
+    uint32_t end = registry_session_slots(env->registry);
+    while (w->walking < end) {
+        /* Most sessions are others': a step is many of them. */
+        for (uint32_t i = 0; i < 16 && w->walking < end; i++) {
+            w->walking++;
+            if (registry_session_is_of(env->registry, w->walking, w->lease)) {
+                add_own(env, w->walking, rows);
+            }
+            enum walk sent = send_full(env, w, rows);
+            if (sent != WALK_DONE) {
+                return sent;
+            }
+        }
+        if (--ws->steps == 0) {
+            return w->walking < end ? WALK_WAITS : WALK_DONE;
+        }
+    }
+    return WALK_DONE;
 }
 
 static bool walk(struct watches *ws, const struct watch_env *env, uint32_t slot)
@@ -140,34 +230,20 @@ static bool walk(struct watches *ws, const struct watch_env *env, uint32_t slot)
     rows.sessions_n = 0;
     rows.scopes_n = 0;
     arena_reset(env->arena);
-    if (transport_room(env->transport, w->conn) < ROOM_BYTES) {
+    if (!has_room(env, w)) {
         return false;
     }
-    uint32_t end = registry_group_slots(env->registry);
-    uint32_t looked = 0;
-    bool ok = true;
-    if (w->kind == WATCH_GROUP) {
-        uint32_t group = registry_find_group(
-            env->registry, codec_text(w->namespace_name), codec_text(w->group));
-        ok = group == 0 || walk_group(env, w, group, &rows);
-        w->walked = end;
-    }
-    while (ok && w->walked < end && looked < GROUPS_A_PUMP &&
-           transport_room(env->transport, w->conn) >= ROOM_BYTES) {
-        ok = walk_group(env, w, w->walked + 1, &rows);
-        w->walked++;
-        looked++;
-    }
-    bool synced = ok && w->walked >= end;
-    if (!ok || !send_rows(env, w, &rows, synced)) {
-        /* Part of a group may have been told: only from the beginning is it whole again. */
+    enum walk walk = w->kind == WATCH_LEASE ? walk_lease(ws, env, w, &rows)
+                                            : walk_groups(ws, env, w, &rows);
+    if (walk == WALK_BROKEN || !send_rows(env, w, &rows, walk == WALK_DONE)) {
         watch_begin_state(ws, slot, true);
         return false;
     }
-    if (synced) {
+    if (walk == WALK_DONE) {
         watch_phase_set(ws, slot, WATCH_LIVE);
+        return false;
     }
-    return !synced;
+    return has_room(env, w);
 }
 
 /* --- catching up --------------------------------------------------------------------------------------------------- */
@@ -215,7 +291,8 @@ static bool catch_up(struct watches *ws, const struct watch_env *env,
                           w->next_revision, w->asked_to, READ_BYTES);
         return false;
     }
-    for (uint32_t i = 0; i < 1024; i++) {
+    while (ws->steps > 0) {
+        ws->steps--;
         uint64_t revision = 0;
         struct bytes encoded;
         if (!history_get(env->history, w->next_revision, &revision, &encoded)) {

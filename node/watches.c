@@ -59,9 +59,9 @@ static const struct bytes nothing = {(const uint8_t *)"", 0};
 
 /* --- opening and closing ----------------------------------------------------------------------------------------- */
 
-static uint32_t *conn_count(struct watches *ws, uint64_t conn)
+static uint32_t conn_chain(uint64_t conn)
 {
-    return &ws->conns[XXH3_64bits(&conn, sizeof conn) % WATCH_CHAINS];
+    return (uint32_t)(XXH3_64bits(&conn, sizeof conn) % WATCH_CHAINS);
 }
 
 static uint32_t find_watch(const struct watches *ws, uint64_t conn, uint64_t id,
@@ -69,9 +69,10 @@ static uint32_t find_watch(const struct watches *ws, uint64_t conn, uint64_t id,
 {
     uint32_t found = 0;
     uint32_t n = 0;
-    for (uint32_t s = 1; s <= ws->high; s++) {
+    for (uint32_t s = ws->conns[conn_chain(conn)]; s != 0;
+         s = ws->slots[s].conn_next) {
         const struct watch *w = &ws->slots[s];
-        if (w->phase != WATCH_FREE && w->conn == conn) {
+        if (w->conn == conn) {
             n++;
             found = w->id == id ? s : found;
         }
@@ -155,6 +156,40 @@ static void set_filter(struct watch *w, const Pb__Watch *watch)
     }
 }
 
+static void link_slot(struct watches *ws, uint32_t slot)
+{
+    struct watch *w = &ws->slots[slot];
+    uint32_t *conn_head = &ws->conns[conn_chain(w->conn)];
+    w->conn_next = *conn_head;
+    *conn_head = slot;
+    w->prev = 0;
+    w->next = ws->heads[w->chain];
+    ws->heads[w->chain] = slot;
+    if (w->next != 0) {
+        ws->slots[w->next].prev = slot;
+    }
+}
+
+/* Many may watch the same, and leave at once; few connections share a hash. */
+static void unlink_slot(struct watches *ws, uint32_t slot)
+{
+    const struct watch *w = &ws->slots[slot];
+    uint32_t *at = &ws->conns[conn_chain(w->conn)];
+    while (*at != slot) {
+        ASSERT(*at != 0);
+        at = &ws->slots[*at].conn_next;
+    }
+    *at = w->conn_next;
+    if (w->prev != 0) {
+        ws->slots[w->prev].next = w->next;
+    } else {
+        ws->heads[w->chain] = w->next;
+    }
+    if (w->next != 0) {
+        ws->slots[w->next].prev = w->prev;
+    }
+}
+
 enum baton_status watches_open(struct watches *ws, const struct watch_env *env,
                                struct watch_asker asker, const Pb__Watch *watch,
                                struct watch_refusal *out)
@@ -169,12 +204,10 @@ enum baton_status watches_open(struct watches *ws, const struct watch_env *env,
     uint32_t slot = take_slot(ws);
     struct watch *w = &ws->slots[slot];
     w->conn = asker.conn;
-    ++*conn_count(ws, asker.conn);
     w->id = asker.id;
     w->serial = ++ws->serials & 0xffffffu;
     set_filter(w, watch);
-    w->next = ws->heads[w->chain];
-    ws->heads[w->chain] = slot;
+    link_slot(ws, slot);
     w->next_revision = watch->from;
     if (watch->from == 0) {
         watch_begin_state(ws, slot, false);
@@ -190,14 +223,7 @@ enum baton_status watches_open(struct watches *ws, const struct watch_env *env,
 static void close_slot(struct watches *ws, uint32_t slot)
 {
     struct watch *w = &ws->slots[slot];
-    uint32_t *at = &ws->heads[w->chain];
-    while (*at != slot) {
-        ASSERT(*at != 0);
-        at = &ws->slots[*at].next;
-    }
-    *at = w->next;
-    ASSERT(*conn_count(ws, w->conn) > 0);
-    --*conn_count(ws, w->conn);
+    unlink_slot(ws, slot);
     watch_phase_set(ws, slot, WATCH_LIVE);
     w->phase = WATCH_FREE;
     w->next = ws->free_head;
@@ -216,9 +242,10 @@ void watches_close(struct watches *ws, uint64_t conn, uint64_t id)
 
 void watches_close_conn(struct watches *ws, uint64_t conn)
 {
-    /* Most connections watch nothing, and many may close at once. */
-    for (uint32_t s = 1; *conn_count(ws, conn) > 0 && s <= ws->high; s++) {
-        if (ws->slots[s].phase != WATCH_FREE && ws->slots[s].conn == conn) {
+    uint32_t next = 0;
+    for (uint32_t s = ws->conns[conn_chain(conn)]; s != 0; s = next) {
+        next = ws->slots[s].conn_next;
+        if (ws->slots[s].conn == conn) {
             close_slot(ws, s);
         }
     }
@@ -261,10 +288,14 @@ static bool watch_takes(const struct watch *w, const struct event *e,
     if (!watch_matches(w->namespace_name, w->group, w->lease, message)) {
         return false;
     }
+    if (w->phase != WATCH_STATE) {
+        return w->phase == WATCH_LIVE;
+    }
     /* What the walk has yet to reach, it will tell by itself. */
-    return w->phase == WATCH_LIVE ||
-           (w->phase == WATCH_STATE &&
-            (e->group_slot == 0 || e->group_slot <= w->walked));
+    return w->kind == WATCH_LEASE
+               ? w->walking > 0
+               : e->group_slot == 0 || e->group_slot <= w->walked ||
+                     e->group_slot == w->walking;
 }
 
 static void hit_chain(struct watches *ws, uint32_t chain, uint32_t i,
@@ -375,7 +406,11 @@ bool watches_pump(struct watches *ws, const struct watch_env *env)
 {
     bool more = false;
     uint32_t n = ws->active_n < 256 ? ws->active_n : 256;
+    ws->steps = WATCH_STEPS_A_PUMP;
     for (uint32_t i = 0; i < n && ws->active_n > 0; i++) {
+        if (ws->steps == 0) {
+            return true;
+        }
         ws->pump_at = (ws->pump_at + 1) % ws->active_n;
         more = watch_advance(ws, env, ws->active[ws->pump_at]) || more;
     }

@@ -5,8 +5,8 @@
  *                       '------- reset: the revision is no longer kept -----'
  *
  * STATE walks the groups in slot order, as much as the connection has room for; events meanwhile are passed on if they are
- * about a group that was walked already, and left out otherwise (the walk will tell): at `synced` what was told is the state at that
- * revision. A watch that can't be told at once isn't dropped: it lags, and goes on from where it was when there's room.
+ * about a group that was walked already or in part, and left out otherwise (the walk will tell): at `synced` what was told is the
+ * state at that revision. A watch that can't be told at once isn't dropped: it lags, and goes on from where it was when there's room.
  *
  * Owns its memory; everything else is lent for the call in struct watch_env. Bounded: watches_max in all, per_connection_max
  * each. Invariant: a LIVE watch has been told every matching event up to the last published revision. */

@@ -269,13 +269,32 @@ registry_group_namespace(const struct registry *r,
                          uint32_t group); /* namespace slot; 0: empty slot */
 bool registry_group_scope(const struct registry *r, uint32_t group,
                           struct scope_view *out);
-/* The devices' scopes and the sessions of one group: *cursor 0 first; false at the end. Not across an apply. */
+/* The devices' scopes and the sessions of one group: *cursor 0 first; false at the end. Not across an apply, unless
+ * registry_group_resumes(). */
 bool registry_group_device(const struct registry *r, uint32_t group,
                            uint32_t *cursor, struct scope_view *out);
 bool registry_group_session(const struct registry *r, uint32_t group,
                             uint64_t *cursor, struct session_view *out);
+/* Both: each session, and with the first of a device its scope. */
+struct group_row {
+    struct session_view session;
+    bool first; /* on its device: */
+    struct scope_view device;
+};
+bool registry_group_row(const struct registry *r, uint32_t group,
+                        uint64_t *cursor, struct group_row *out);
+/* Is the session that gave this cursor still in the group? Then a walk can go on behind it; what came into the group since its
+ * beginning, it doesn't see. */
+bool registry_group_resumes(const struct registry *r, uint32_t group,
+                            uint64_t cursor, uint64_t session);
 bool registry_session_at(const struct registry *r, uint32_t slot,
                          struct session_view *out);
+/* Is there a session on this lease? Its slot is the same for as long as it lives. */
+bool registry_session_is_of(const struct registry *r, uint32_t slot,
+                            uint64_t lease);
+/* The scope that it leads, the group's or its device's; false: it doesn't. */
+bool registry_session_leads(const struct registry *r, uint32_t slot, bool group,
+                            struct scope_view *out);
 bool registry_lease_at(const struct registry *r, uint32_t slot,
                        struct lease_view *out);
 

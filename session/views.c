@@ -335,6 +335,29 @@ bool registry_group_session(const struct registry *r, uint32_t group,
     return true;
 }
 
+bool registry_group_row(const struct registry *r, uint32_t group,
+                        uint64_t *cursor, struct group_row *out)
+{
+    if (!registry_group_session(r, group, cursor, &out->session)) {
+        return false;
+    }
+    const struct session *s = session_at(r, (slot)*cursor);
+    out->first = s->prev == 0;
+    if (out->first) {
+        view_scope(r, (struct scope_ref){.group = group, .device = s->device},
+                   &out->device);
+    }
+    return true;
+}
+
+bool registry_group_resumes(const struct registry *r, uint32_t group,
+                            uint64_t cursor, uint64_t session)
+{
+    const struct session *s = session_at(r, (slot)cursor);
+    return s->id == session && in_use(&s->object) &&
+           device_at(r, s->device)->group == group;
+}
+
 bool registry_session_at(const struct registry *r, uint32_t at,
                          struct session_view *out)
 {
@@ -344,6 +367,25 @@ bool registry_session_at(const struct registry *r, uint32_t at,
     }
     view_session(r, at, out);
     return true;
+}
+
+bool registry_session_is_of(const struct registry *r, uint32_t at,
+                            uint64_t lease)
+{
+    const struct session *s = session_at(r, at);
+    return s->id != 0 && in_use(&s->object) &&
+           lease_at(r, s->lease)->id == lease;
+}
+
+bool registry_session_leads(const struct registry *r, uint32_t at, bool group,
+                            struct scope_view *out)
+{
+    const struct session *s = session_at(r, at);
+    ASSERT(in_use(&s->object));
+    struct scope_ref ref = {.group = device_at(r, s->device)->group};
+    ref.device = group ? 0 : s->device;
+    view_scope(r, ref, out);
+    return out->session == s->id;
 }
 
 bool registry_lease_at(const struct registry *r, uint32_t at,

@@ -112,6 +112,18 @@ static uint64_t on_room(void *arg, uint32_t node, uint64_t conn)
 
 /* --- the rig ----------------------------------------------------------------------------------------------------------- */
 
+const struct registry_limits rig_many = {
+    .namespaces_n = 16,
+    .groups_n = 16384,
+    .devices_n = 16384,
+    .sessions_n = 16384,
+    .leases_n = 64,
+    .window_blocks_n = 4096,
+    .scope_extras_n = 32768,
+    .session_extras_n = 16384,
+    .states_n = 16,
+};
+
 void rig_init(struct rig *r, const struct registry_limits *limits,
               size_t history_bytes)
 {
@@ -204,6 +216,44 @@ uint64_t rig_session(struct rig *r, uint64_t on, const char *path)
     uint64_t id = kit_session(&r->kit, on, path, 0);
     rig_publish(r);
     return id;
+}
+
+static uint64_t quick(struct rig *r, uint64_t on, Pb__Command *c)
+{
+    c->version = COMMAND_VERSION;
+    c->lease = on;
+    c->sequence = ++r->kit.sequence;
+    c->first_outstanding = c->sequence;
+    const struct registry_entry e = {++r->kit.index, 1, r->kit.time_ms, c};
+    registry_apply(r->kit.r, &e, r->kit.out);
+    assert_int_equal(r->kit.out->reply.status, BATON_OK);
+    rig_publish(r);
+    return r->kit.out->reply.id;
+}
+
+uint64_t rig_quick_session(struct rig *r, uint64_t on, const char *text)
+{
+    uint8_t secret[16] = {7};
+    struct kit_path path;
+    Pb__Command c = PB__COMMAND__INIT;
+    Pb__OpenSession m = PB__OPEN_SESSION__INIT;
+    kit_path(&path, text);
+    m.path = &path.path;
+    m.tab = path.tab;
+    m.secret = codec_binary((struct bytes){secret, sizeof secret});
+    c.op_case = PB__COMMAND__OP_OPEN_SESSION;
+    c.open_session = &m;
+    return quick(r, on, &c);
+}
+
+void rig_quick_close(struct rig *r, uint64_t on, uint64_t id)
+{
+    Pb__Command c = PB__COMMAND__INIT;
+    Pb__CloseSession m = PB__CLOSE_SESSION__INIT;
+    m.session = id;
+    c.op_case = PB__COMMAND__OP_CLOSE_SESSION;
+    c.close_session = &m;
+    (void)quick(r, on, &c);
 }
 
 void rig_close_session(struct rig *r, uint64_t on, uint64_t id)

@@ -76,137 +76,6 @@ static void test_filters(void **state)
     rig_fini(r);
 }
 
-/* Straight into the registry: the kit checks everything each time, which is too slow for thousands. */
-static uint64_t quick_session(struct rig *r, uint64_t on, const char *text)
-{
-    uint8_t secret[16] = {7};
-    struct kit_path path;
-    Pb__Command c = PB__COMMAND__INIT;
-    Pb__OpenSession m = PB__OPEN_SESSION__INIT;
-    kit_path(&path, text);
-    m.path = &path.path;
-    m.tab = path.tab;
-    m.secret = codec_binary((struct bytes){secret, sizeof secret});
-    c.version = COMMAND_VERSION;
-    c.lease = on;
-    c.sequence = ++r->kit.sequence;
-    c.first_outstanding = c.sequence;
-    c.op_case = PB__COMMAND__OP_OPEN_SESSION;
-    c.open_session = &m;
-    const struct registry_entry e = {++r->kit.index, 1, r->kit.time_ms, &c};
-    registry_apply(r->kit.r, &e, r->kit.out);
-    assert_int_equal(r->kit.out->reply.status, BATON_OK);
-    rig_publish(r);
-    return r->kit.out->reply.id;
-}
-
-static const struct registry_limits many = {
-    .namespaces_n = 16,
-    .groups_n = 16384,
-    .devices_n = 16384,
-    .sessions_n = 16384,
-    .leases_n = 64,
-    .window_blocks_n = 4096,
-    .scope_extras_n = 32768,
-    .session_extras_n = 16384,
-    .states_n = 16,
-};
-
-/* More groups than one pump walks. What happens meanwhile is told if it's about what was walked, and left to the walk if not. */
-static void test_events_during_the_walk(void **state)
-{
-    struct rig *r = *state;
-    char path[64];
-    rig_init(r, &many, 1u << 20);
-    uint64_t l = rig_lease(r, 1);
-    for (uint32_t i = 0; i < 4100; i++) {
-        (void)snprintf(path, sizeof path, "ns/g%u/d/t", i);
-        (void)quick_session(r, l, path);
-    }
-    struct rig_client *c = rig_watch(r, 0, (struct rig_filter){.from = 0});
-    c->room = 64u << 20;
-    assert_true(rig_pump(r));
-    assert_false(c->synced);
-    assert_true(c->sessions_n >= 1024);
-    uint32_t before = c->batches;
-    uint64_t walked = quick_session(r, l, "ns/g5/d/late");
-    assert_int_equal(c->batches, before + 1);
-    assert_true(rig_believes(c, walked));
-    uint64_t ahead = quick_session(r, l, "ns/g4099/d/late");
-    uint64_t newer = quick_session(r, l, "ns/new/d/t");
-    assert_int_equal(c->batches, before + 1);
-    assert_false(rig_believes(c, ahead));
-    rig_settle(r);
-    assert_true(c->synced);
-    assert_int_equal(c->resets, 0);
-    assert_true(rig_believes(c, ahead));
-    assert_true(rig_believes(c, newer));
-    rig_assert_true_belief(r, c, (struct rig_filter){.from = 0});
-    rig_fini(r);
-}
-
-static void test_walk_waits_for_room(void **state)
-{
-    struct rig *r = *state;
-    rig_init(r, NULL, 1u << 20);
-    uint64_t l = rig_lease(r, 1);
-    (void)rig_session(r, l, "ns/g/d/t1");
-    r->clients[0].room = 1000;
-    struct rig_client *c = rig_watch(r, 0, (struct rig_filter){.from = 0});
-    assert_false(rig_pump(r));
-    assert_int_equal(c->parts, 0);
-    c->room = RIG_ROOM_FULL;
-    assert_false(rig_pump(r));
-    assert_true(c->synced);
-    assert_int_equal(c->resets, 0);
-    rig_fini(r);
-}
-
-/* A send that fails in the middle of the state: it begins anew, and says so. */
-static void test_walk_begins_anew(void **state)
-{
-    struct rig *r = *state;
-    rig_init(r, NULL, 1u << 20);
-    uint64_t l = rig_lease(r, 1);
-    (void)rig_session(r, l, "ns/g/d/t1");
-    struct rig_client *c = rig_watch(r, 0, (struct rig_filter){.from = 0});
-    c->takes = false;
-    assert_false(rig_pump(r));
-    c->takes = true;
-    assert_false(rig_pump(r));
-    assert_true(c->synced);
-    assert_int_equal(c->resets, 1);
-    rig_assert_true_belief(r, c, (struct rig_filter){.from = 0});
-    rig_fini(r);
-}
-
-/* Names as long as they may be: each part must fit a frame all the same. */
-static void test_longest_names(void **state)
-{
-    struct rig *r = *state;
-    static char name[4][NAME_BYTES_MAX + 1];
-    char path[600];
-    rig_init(r, &many, 1u << 20);
-    for (uint32_t i = 0; i < 4; i++) {
-        memset(name[i], 'a' + (int)i, NAME_BYTES_MAX);
-    }
-    uint64_t l = rig_labelled(r, 1, name[0]);
-    for (uint32_t i = 0; i < 1100; i++) {
-        (void)snprintf(name[1], 9, "%08u", i);
-        name[1][8] = 'b';
-        (void)snprintf(path, sizeof path, "%s/%s/%s/%s", name[0], name[1],
-                       name[2], name[3]);
-        (void)quick_session(r, l, path);
-    }
-    struct rig_client *c = rig_watch(r, 0, (struct rig_filter){.from = 0});
-    rig_settle(r);
-    assert_true(c->synced);
-    assert_int_equal(c->resets, 0);
-    assert_int_equal(c->sessions_n, 1100);
-    assert_int_equal(c->scopes, 2200);
-    rig_fini(r);
-}
-
 /* --- slow ones ---------------------------------------------------------------------------------------------------------- */
 
 static void test_lags_and_catches_up(void **state)
@@ -259,14 +128,14 @@ static void test_memory_moves_on_while_disk_reads(void **state)
 {
     struct rig *r = *state;
     char path[64];
-    rig_init(r, &many, 4096);
+    rig_init(r, &rig_many, 4096);
     uint64_t l = rig_lease(r, 1);
     struct rig_client *c = rig_watch(r, 0, (struct rig_filter){.from = 0});
     rig_settle(r);
     c->takes = false;
     for (uint32_t i = 0; i < 120; i++) {
         (void)snprintf(path, sizeof path, "ns/g%u/d/t", i);
-        (void)quick_session(r, l, path);
+        (void)rig_quick_session(r, l, path);
         if (i == 59) {
             rig_disk(r);
             c->takes = true;
@@ -575,10 +444,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_state_then_events),
         cmocka_unit_test(test_filters),
-        cmocka_unit_test(test_events_during_the_walk),
-        cmocka_unit_test(test_walk_waits_for_room),
-        cmocka_unit_test(test_walk_begins_anew),
-        cmocka_unit_test(test_longest_names),
         cmocka_unit_test(test_lags_and_catches_up),
         cmocka_unit_test(test_catches_up_from_disk),
         cmocka_unit_test(test_memory_moves_on_while_disk_reads),
