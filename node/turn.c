@@ -47,25 +47,53 @@ void turn_log(struct turn *t, int level, const char *format, ...)
     t->options.log(t->options.log_arg, level, line);
 }
 
-void turn_alarm(struct turn *t, const char *format, ...)
+void turn_alarm(struct turn *t, raft_id about, const char *format, ...)
 {
-    char line[200];
+    char line[sizeof t->alarms[0].text];
     va_list args;
     va_start(args, format);
     (void)vsnprintf(line, sizeof line, format, args);
     va_end(args);
     for (uint32_t i = 0; i < t->alarms_n; i++) {
-        if (strcmp(t->alarms[i], line) == 0) {
+        if (strcmp(t->alarms[i].text, line) == 0) {
             return; /* said already */
         }
     }
     if (t->alarms_n == ALARMS_MAX) {
-        memmove(t->alarms[0], t->alarms[1],
+        memmove(&t->alarms[0], &t->alarms[1],
                 sizeof t->alarms[0] * (ALARMS_MAX - 1));
         t->alarms_n--;
     }
-    memcpy(t->alarms[t->alarms_n++], line, sizeof line);
+    struct alarm *alarm = &t->alarms[t->alarms_n++];
+    alarm->about = about;
+    memcpy(alarm->text, line, sizeof line);
     turn_log(t, 0, "alarm text=\"%s\"", line);
+}
+
+void turn_alarms_end(struct turn *t, raft_id about)
+{
+    ASSERT(about != 0);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < t->alarms_n; i++) {
+        if (t->alarms[i].about != about) {
+            t->alarms[kept++] = t->alarms[i];
+        } else {
+            turn_log(t, 1, "alarm_over text=\"%s\"", t->alarms[i].text);
+        }
+    }
+    t->alarms_n = kept;
+}
+
+void turn_common_settings(const struct turn_options *o, char *out,
+                          size_t out_bytes)
+{
+    int n = snprintf(out, out_bytes,
+                     "election-ms=%llu heartbeat-ms=%llu clock-drift-ppm=%u "
+                     "checkpoint-entries=%u",
+                     (unsigned long long)o->election_ms,
+                     (unsigned long long)o->heartbeat_ms, o->clock_drift_ppm,
+                     o->checkpoint_entries);
+    ASSERT(n > 0 && (size_t)n < out_bytes);
 }
 
 void turn_die(struct turn *t, const char *format, ...)
@@ -89,7 +117,7 @@ void turn_quarantine(struct turn *t, const char *reason)
     t->quarantined = true;
     (void)snprintf(t->quarantine_reason, sizeof t->quarantine_reason, "%s",
                    reason);
-    turn_alarm(t,
+    turn_alarm(t, 0,
                "this node keeps out of the cluster: %s; stop it, remove it "
                "and add it anew",
                reason);

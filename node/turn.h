@@ -68,6 +68,11 @@ struct turn_options {
 /* Defaults for everything but id, cluster, members, seed, log. */
 void turn_options_default(struct turn_options *out);
 
+#define TURN_SETTINGS_BYTES 128
+/* Those that must be the same on all nodes, as peers tell them each other: "name=value name=value". */
+void turn_common_settings(const struct turn_options *options, char *out,
+                          size_t out_bytes);
+
 /* Takes over what the store found: loads rows, log positions, the log's tail. NULL and a sentence if the data can't be used. The store and
  * the transport stay the caller's. `transport` may be set later (turn_set_transport) but before the first turn. */
 struct turn_start {

@@ -81,7 +81,7 @@ static bool refuse_amnesia(struct turn *t, raft_id node, uint64_t incarnation,
         return false;
     }
     if (known != incarnation) {
-        turn_alarm(t,
+        turn_alarm(t, node,
                    "node %u came back with another data directory: refused; "
                    "remove it from the cluster and add it anew",
                    node);
@@ -90,7 +90,7 @@ static bool refuse_amnesia(struct turn *t, raft_id node, uint64_t incarnation,
         return true;
     }
     if (known_boot > boot) {
-        turn_alarm(t,
+        turn_alarm(t, node,
                    "node %u came back with an older image of its data "
                    "(start %llu after start %llu): refused; remove it from "
                    "the cluster and add it anew",
@@ -108,6 +108,34 @@ bool turn_peer_refused(struct turn *t, const struct transport_input *input)
     return refuse_amnesia(t, input->node, input->incarnation, input->boot);
 }
 
+bool turn_settings_agree(const struct turn *t)
+{
+    for (uint32_t i = 0; i < countof(t->catchups); i++) {
+        if (t->catchups[i].settings_differ) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A peer that's let in: if it was never found wrong, or is another one than was, nothing is to be said about it any more. */
+static void compare_settings(struct turn *t, struct catchup *c,
+                             const char *settings)
+{
+    char ours[TURN_SETTINGS_BYTES];
+    turn_common_settings(&t->options, ours, sizeof ours);
+    if (!c->quarantined) {
+        turn_alarms_end(t, c->node);
+    }
+    c->settings_differ = strcmp(settings, ours) != 0;
+    if (c->settings_differ) {
+        turn_alarm(t, c->node,
+                   "settings differ: node %u has %s, and this node %s; give "
+                   "all nodes the same",
+                   c->node, settings, ours);
+    }
+}
+
 void turn_peer_hello(struct turn *t, const struct transport_input *input)
 {
     if (turn_peer_refused(t, input)) {
@@ -123,6 +151,7 @@ void turn_peer_hello(struct turn *t, const struct transport_input *input)
     if (c != NULL) {
         c->incarnation = input->incarnation;
         c->boot = input->boot;
+        compare_settings(t, c, input->settings);
     }
 }
 
@@ -136,6 +165,9 @@ void turn_node_seen(struct turn *t, const Pb__NodeSeen *seen)
         registry_node(t->registry, seen->node, &incarnation, &boot) &&
         c->incarnation == incarnation) {
         c->incarnation = 0;
+    }
+    if (seen->incarnation == 0 && seen->node != t->options.id) {
+        turn_alarms_end(t, seen->node);
     }
 }
 
@@ -302,7 +334,7 @@ void turn_compare_hash(struct turn *t, raft_id from, raft_index index,
         c->quarantined = true;
         memcpy(c->verdict, reason, sizeof c->verdict);
         raft_quarantine(t->raft, from, true);
-        turn_alarm(t,
+        turn_alarm(t, from,
                    "%s: node %u is no longer counted; stop it, remove it "
                    "and add it anew",
                    reason, from);
@@ -359,7 +391,7 @@ void turn_peer_frame(struct turn *t, raft_id from, struct bytes body)
         if (c != NULL && !c->quarantined) {
             c->quarantined = true;
             raft_quarantine(t->raft, from, true);
-            turn_alarm(t, "node %u keeps out of the cluster: %s", from,
+            turn_alarm(t, from, "node %u keeps out of the cluster: %s", from,
                        frame->quarantine_reason);
         }
     }

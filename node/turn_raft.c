@@ -206,9 +206,16 @@ static void act_on_signs(struct turn *t)
         turn_log(t, 2, "raft note=\"%s\"", o->notes[i]);
     }
     if (o->alarm != RAFT_ALARM_NONE) {
-        turn_alarm(t, "%s (node %u, term %llu, index %llu)",
-                   alarm_text(o->alarm), o->alarm_node,
-                   (unsigned long long)o->alarm_term,
+        /* That one node lost data is over with that node; what stands against Raft itself isn't. */
+        bool of_node = o->alarm == RAFT_ALARM_ACK_REGRESSION &&
+                       o->alarm_node != t->options.id;
+        struct catchup *c = of_node ? turn_catchup(t, o->alarm_node) : NULL;
+        if (c != NULL) {
+            c->quarantined = true;
+        }
+        turn_alarm(t, of_node ? o->alarm_node : 0,
+                   "%s (node %u, term %llu, index %llu)", alarm_text(o->alarm),
+                   o->alarm_node, (unsigned long long)o->alarm_term,
                    (unsigned long long)o->alarm_index);
         /* Our own disk lost what we acknowledged: nothing that we say can be relied on. */
         if (o->alarm == RAFT_ALARM_ACK_REGRESSION &&

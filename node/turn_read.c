@@ -76,7 +76,7 @@ void turn_read_request(struct turn *t, const struct read *want,
         set_names(&local, path);
     }
     bool leased = local.consistency == PB__CONSISTENCY__LEASE &&
-                  t->options.lease_reads &&
+                  t->options.lease_reads && turn_settings_agree(t) &&
                   raft_lease_valid(t->raft, t->now_ms, 0);
     if (local.consistency == PB__CONSISTENCY__STALE || leased) {
         t->counters.reads_stale += !leased;

@@ -59,6 +59,7 @@ struct catchup {
 
     uint64_t incarnation;
     uint64_t boot;
+    bool settings_differ; /* of those that must be the same on all nodes */
     bool up;
     raft_index applied;    /* as last told */
     raft_index hash_index; /* its state hash, as last compared */
@@ -325,7 +326,11 @@ struct turn {
     raft_term member_term;
     bool quarantined;
     char quarantine_reason[160];
-    char alarms[ALARMS_MAX][200];
+    struct alarm {
+        raft_id
+            about; /* ends when that node is well or gone; 0: with the process */
+        char text[320];
+    } alarms[ALARMS_MAX];
     uint32_t alarms_n;
     char failure[512]; /* the store's, once it failed */
     uint64_t failed_ms;
@@ -344,8 +349,10 @@ void turn_clock_observe(struct turn *t, uint64_t cluster_ms);
 struct raft_in turn_in(struct turn *t);
 void turn_log(struct turn *t, int level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-void turn_alarm(struct turn *t, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+/* Said once, and shown until the node that it's about is well again or gone; about 0: until the process ends. */
+void turn_alarm(struct turn *t, raft_id about, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void turn_alarms_end(struct turn *t, raft_id about);
 void turn_die(struct turn *t, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void turn_quarantine(struct turn *t, const char *reason);
@@ -388,6 +395,8 @@ void turn_peer_frame(struct turn *t, raft_id from, struct bytes body);
 /* Is it one that forgot (R21)? Then its streams are closed, and it's told nothing: whoever of us two dialled first. */
 bool turn_peer_refused(struct turn *t, const struct transport_input *input);
 void turn_peer_hello(struct turn *t, const struct transport_input *input);
+/* No peer that was ever here says otherwise: what a leader's lease builds on. */
+bool turn_settings_agree(const struct turn *t);
 struct catchup *turn_catchup(struct turn *t,
                              raft_id node); /* NULL: too many peers */
 void turn_members_changed(struct turn *t);

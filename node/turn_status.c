@@ -184,7 +184,7 @@ void status_fill(struct turn *t, struct arena *a, Pb__StatusResult *out)
     out->alarms = arena_alloc(a, (ALARMS_MAX + 1) * sizeof(char *));
     ASSERT(out->alarms != NULL);
     for (uint32_t i = 0; i < t->alarms_n; i++) {
-        out->alarms[out->n_alarms++] = t->alarms[i];
+        out->alarms[out->n_alarms++] = t->alarms[i].text;
     }
 }
 
@@ -252,7 +252,7 @@ static void put_raft(struct turn *t, struct text *x)
          t->counters.snapshots_sent},
         {"snapshots_installed_total", "counter",
          "Snapshots received and installed.", t->counters.snapshots_installed},
-        {"alarms", "gauge", "Alarms raised since start.", t->alarms_n},
+        {"alarms", "gauge", "Alarms that aren't over.", t->alarms_n},
         {"loop_stalls_total", "counter",
          "Times the node's own loop stood still for half an election timeout.",
          t->counters.stalls},

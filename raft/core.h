@@ -70,8 +70,10 @@ struct raft {
     uint64_t contact_ms;  /* last heard the leader, or a quorum */
     uint64_t
         promised_ms; /* no vote before this: a leader may count on it for its lease */
-    uint64_t campaign;     /* number of the campaign, echoed in pre-votes */
-    uint64_t heard_round;  /* highest round heard from this term's leader */
+    uint64_t campaign; /* number of the campaign, echoed in pre-votes */
+    raft_index
+        lost_noted;       /* up to where a leader counts on us beyond our log */
+    uint64_t heard_round; /* highest round heard from this term's leader */
     raft_term stale_alarm; /* term that STALE_LEADER was last raised for */
 
     uint64_t heartbeat_ms; /* leader: when the next round is due */

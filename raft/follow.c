@@ -154,11 +154,14 @@ void raft_on_heartbeat(struct raft *r, const struct raft_in *in,
     r->heard_round = max_u64(r->heard_round, m->round);
     if (m->commit > r->terms.last) {
         /* The leader only tells what we acknowledged to it, so we have lost some of that. */
-        raft_note(
-            out,
-            "%u: the leader counts on us up to %llu, but our log ends at %llu",
-            r->options.id, (unsigned long long)m->commit,
-            (unsigned long long)r->terms.last);
+        if (r->lost_noted < m->commit) { /* it's told with each heartbeat */
+            r->lost_noted = m->commit;
+            raft_note(out,
+                      "%u: the leader counts on us up to %llu, but our log "
+                      "ends at %llu",
+                      r->options.id, (unsigned long long)m->commit,
+                      (unsigned long long)r->terms.last);
+        }
         raft_raise(out, RAFT_ALARM_ACK_REGRESSION, r->options.id,
                    (struct raft_pos){.index = m->commit, .term = m->term});
     } else if (!r->installing) {

@@ -369,6 +369,7 @@ bool conn_serve(struct conn *c, struct transport_input *out)
         .node = c->them.node,
         .incarnation = c->them.incarnation,
         .boot = c->them.boot,
+        .settings = c->them.settings,
     };
     if (tell(c, out) || take_frames(c, out)) {
         /* What's told of a peer may only have become known in there. */

@@ -99,6 +99,7 @@ static void to_message(const struct hello *h, Pb__Hello *out)
     }
     out->endpoint = (char *)(uintptr_t)h->endpoint;
     out->http = (char *)(uintptr_t)h->http;
+    out->settings = (char *)(uintptr_t)h->settings;
     out->frame_bytes_max = h->frame_bytes_max;
 }
 
@@ -176,7 +177,8 @@ static bool from_message(const Pb__Hello *m, struct hello *out)
     if (m->nonce.len != HELLO_NONCE_BYTES ||
         (m->proof.len != 0 && m->proof.len != HELLO_PROOF_BYTES) ||
         strlen(m->endpoint) >= sizeof out->endpoint ||
-        strlen(m->http) >= sizeof out->http) {
+        strlen(m->http) >= sizeof out->http ||
+        strlen(m->settings) >= sizeof out->settings) {
         return false;
     }
     *out = (struct hello){
@@ -194,6 +196,7 @@ static bool from_message(const Pb__Hello *m, struct hello *out)
     }
     copy_text(out->endpoint, sizeof out->endpoint, m->endpoint);
     copy_text(out->http, sizeof out->http, m->http);
+    copy_text(out->settings, sizeof out->settings, m->settings);
     return true;
 }
 

@@ -16,8 +16,9 @@
 #include "proto/base.h"
 #include "proto/status.h"
 
-#define HELLO_NONCE_BYTES 16
-#define HELLO_PROOF_BYTES 32
+#define HELLO_NONCE_BYTES    16
+#define HELLO_PROOF_BYTES    32
+#define HELLO_SETTINGS_BYTES 128
 
 /* Longest body of a frame before a stream is open: what strangers can make us hold. */
 #define HELLO_BODY_MAX 4096
@@ -36,6 +37,7 @@ struct hello {
     uint64_t frame_bytes_max;
     char endpoint[128];
     char http[128];
+    char settings[HELLO_SETTINGS_BYTES];
 };
 
 enum hello_role {

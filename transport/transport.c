@@ -67,6 +67,10 @@ static bool make_self(struct transport *t, const struct transport_options *o,
         .incarnation = o->incarnation,
         .boot = o->boot,
     };
+    if (o->settings != NULL) {
+        ASSERT(strlen(o->settings) < sizeof t->self.settings);
+        memcpy(t->self.settings, o->settings, strlen(o->settings) + 1);
+    }
     const struct {
         const char *from;
         char *to;

@@ -36,6 +36,7 @@ struct transport_options {
     const char *client_listen;    /* HOST:PORT */
     const char *client_advertise; /* what Hello tells clients and peers */
     const char *http_advertise;
+    const char *settings;   /* told to peers as it is; NULL: none */
     const char *admin_path; /* NULL: none */
     const char *secret;     /* of the cluster; NULL: peers prove nothing */
     size_t secret_bytes;
@@ -77,6 +78,7 @@ struct transport_input {
     uint64_t conn;
     uint64_t incarnation;
     uint64_t boot;
+    const char *settings; /* a peer's, never NULL, until the next call */
     struct bytes body;
 };
 

@@ -191,6 +191,25 @@ def log_lines(lab):
           '0o700')
 
 
+def settings_differ(lab):
+    """One node has another election timeout than the rest: all say so, until it's set right."""
+    lab.alarms_expected = ('settings differ',)
+    cluster = lab.cluster()
+    node = cluster.followers()[0]
+    node.kill()
+    node.start(election_ms=777)
+    for one in cluster:
+        until('an alarm on node %d' % one.id, lambda one=one: any(
+            'settings differ' in text and 'election-ms=777' in text
+            for text in one.status().alarms))
+    node.kill()
+    node.start()
+    cluster.leader()
+    for one in cluster:
+        until('no alarm on node %d' % one.id,
+              lambda one=one: not one.status().alarms)
+
+
 if __name__ == '__main__':
-    run([unknown_ones, out_of_range, in_a_file, flags_win,
+    run([settings_differ, unknown_ones, out_of_range, in_a_file, flags_win,
          help_names_them_all, cannot_start, log_lines])

@@ -64,6 +64,11 @@ def wiped_one_is_added_anew(lab):
     others = [node for node in cluster if node is not lost]
     lost.kill()
     shutil.rmtree(lost.data)
+    lost.start()
+    for one in others:
+        until('an alarm on node %d' % one.id,
+              lambda one=one: one.status().alarms)
+    lost.kill()
     lab.baton(cluster, 'member', 'remove', lost.id, nodes=others)
     del cluster.nodes[lost.id]
     # Under its old number: who was removed is forgotten.
@@ -73,6 +78,9 @@ def wiped_one_is_added_anew(lab):
           >= others[0].status().self.applied > 20)
     lab.baton(cluster, 'member', 'promote', node.id, nodes=others)
     until('three agree', lambda: cluster.find_leader(others + [node]))
+    for one in others:
+        until('the alarm is over on node %d' % one.id,
+              lambda one=one: not one.status().alarms)
     cluster.level(others + [node])
     others[0].kill()
     equal('sessions', len(lab.sessions(cluster, 'acme',

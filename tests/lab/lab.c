@@ -459,8 +459,12 @@ static void link_up(struct lab *lab, raft_id from, raft_id to)
 {
     struct lab_node *a = lab_node(lab, from);
     struct lab_node *b = lab_node(lab, to);
-    struct transport_input hello = {.type = TRANSPORT_PEER_HELLO, .node = from};
-    struct transport_input up = {.type = TRANSPORT_PEER_UP, .node = to};
+    char settings[TURN_SETTINGS_BYTES];
+    turn_common_settings(&lab->options, settings, sizeof settings);
+    struct transport_input hello = {
+        .type = TRANSPORT_PEER_HELLO, .node = from, .settings = settings};
+    struct transport_input up = {
+        .type = TRANSPORT_PEER_UP, .node = to, .settings = settings};
     lab_disk_identity(a->disk, &hello.incarnation, &hello.boot);
     lab_disk_identity(b->disk, &up.incarnation, &up.boot);
     push(b, &hello);
