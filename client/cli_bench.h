@@ -109,8 +109,8 @@ struct bench {
     bool keep;
 
     char endpoint[ROUTE_ADDRESS_BYTES]; /* of the leader */
-    uint64_t
-        commit_before; /* of the leader, before the operations that count */
+    /* of the leader, before the operations that count */
+    uint64_t commit_before;
     uint64_t commit_after;
     struct link_loop *loop;
     struct bench_conn *conns;

@@ -69,8 +69,8 @@ struct call {
     enum call_place place;
     struct call_state state;
     bool is_command;
-    bool
-        wants_lease; /* a Command that waits for its lease and sequence, or has them */
+    /* a Command that waits for its lease and sequence, or has them */
+    bool wants_lease;
     bool done;
     uint64_t lease;
     uint64_t sequence;
@@ -149,8 +149,8 @@ struct event_node {
     char names[2][NAME_BYTES_MAX + 1]; /* device, tab */
     char message[BATON_MESSAGE_BYTES];
     enum raw_type raw_type;
-    uint64_t
-        wall_deadline_ms; /* our clock; event.deadline_ms is filled in when it's fetched */
+    /* our clock; event.deadline_ms is filled in when it's fetched */
+    uint64_t wall_deadline_ms;
     uint8_t *raw;
     size_t raw_n;
 };

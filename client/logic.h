@@ -87,8 +87,8 @@ struct call_state {
     uint32_t endpoint; /* asked last */
     bool in_flight;
     bool maybe_done; /* an attempt's fate isn't known */
-    enum baton_status
-        last; /* what the last attempt came to, OK if there's none */
+    /* what the last attempt came to, OK if there's none */
+    enum baton_status last;
 };
 
 void call_init(struct call_state *c, enum call_kind kind, uint64_t deadline_ms);
@@ -112,8 +112,8 @@ uint64_t call_wake_ms(const struct call_state *c);
 
 /* Invariant: first <= next <= first + WINDOW_MAX; done[] has a bit for each of first .. next - 1. */
 struct client_window {
-    uint64_t
-        first; /* the oldest sequence without an outcome: replies below it may be forgotten */
+    /* the oldest sequence without an outcome: replies below it may be forgotten */
+    uint64_t first;
     uint64_t next;
     uint64_t done[WINDOW_MAX / 64];
 };
@@ -220,8 +220,8 @@ struct client_role {
     uint64_t last_epoch; /* highest ever granted: older news is refused */
     uint64_t offer;      /* an offer to us that wasn't decided yet */
     bool yielding;       /* we were asked to hand over */
-    bool
-        told; /* the holder was told that it leads, and not yet that it doesn't */
+    /* the holder was told that it leads, and not yet that it doesn't */
+    bool told;
 };
 
 /* News at `epoch` (GRANTED, LOST: the epoch that's granted or ended; OFFERED: the offer). `leads`: lease_leads() now; without it a
@@ -238,12 +238,12 @@ enum watch_verdict {
 };
 
 struct client_watch {
-    uint64_t
-        next; /* the first revision not delivered yet; 0: the state comes first */
+    /* the first revision not delivered yet; 0: the state comes first */
+    uint64_t next;
     bool synced;
     bool started; /* something was delivered */
-    bool
-        stale; /* this stream told us to ask again: what it still says is dropped */
+    /* this stream told us to ask again: what it still says is dropped */
+    bool stale;
 };
 
 /* `from` 0: the state first. */

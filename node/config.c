@@ -86,8 +86,8 @@ struct reading {
     char where
         [64]
         [96]; /* of each setting, by its place in the table; empty: its default */
-    uint64_t
-        lines_seen; /* settings that the file gave, by their place in the table */
+    /* settings that the file gave, by their place in the table */
+    uint64_t lines_seen;
     bool failed;
 };
 _Static_assert(countof(settings) <= 64, "one bit each in lines_seen");

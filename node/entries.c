@@ -18,8 +18,8 @@ struct entries {
     uint64_t before_chain; /* at first - 1 */
     bool before_known;
     uint64_t time_ms;
-    uint64_t
-        head; /* bytes: where the next entry goes, counted without wrapping */
+    /* bytes: where the next entry goes, counted without wrapping */
+    uint64_t head;
     uint32_t entries_n;
     size_t bytes_n;
     struct record *records;

@@ -40,17 +40,17 @@ struct turn_options {
     uint32_t append_entries_max;
     uint32_t inflight_max;
     uint64_t seed;
-    struct turn_member members
-        [RAFT_NODES_MAX]; /* of the first configuration; also the addresses until the log names others */
+    /* of the first configuration; also the addresses until the log names others */
+    struct turn_member members[RAFT_NODES_MAX];
     uint32_t members_n;
     bool join;        /* no first configuration: wait to be added */
     bool lease_reads; /* serve LEASE reads without a round */
     struct registry_limits registry_limits;
-    uint32_t
-        checkpoint_entries; /* a checkpoint at each multiple of it; the same on all nodes */
+    /* a checkpoint at each multiple of it; the same on all nodes */
+    uint32_t checkpoint_entries;
     uint32_t log_keep_entries; /* kept behind a checkpoint for slow peers */
-    uint64_t
-        events_keep_n; /* history: at least this many entries' events ... */
+    /* history: at least this many entries' events ... */
+    uint64_t events_keep_n;
     uint64_t events_keep_ms; /* ... no older than this */
     size_t entries_bytes;    /* of log in memory */
     uint32_t entries_n;      /* likewise; a power of two */
@@ -77,8 +77,8 @@ void turn_common_settings(const struct turn_options *options, char *out,
  * the transport stay the caller's. `transport` may be set later (turn_set_transport) but before the first turn. */
 struct turn_start {
     struct store *store;
-    const struct store_boot
-        *boot; /* as store_open() gave it; borrowed for the call */
+    /* as store_open() gave it; borrowed for the call */
+    const struct store_boot *boot;
     uint64_t now_ms;
 };
 struct turn *turn_open(const struct turn_options *options,

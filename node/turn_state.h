@@ -44,15 +44,15 @@ struct catchup {
     struct raft_message queue[CATCHUP_QUEUE];
     uint32_t head;
     uint32_t n;
-    raft_index
-        next; /* of the first in the queue: what was sent already ends before it */
+    /* of the first in the queue: what was sent already ends before it */
+    raft_index next;
     bool reading;
 
     /* A snapshot on its way to it. */
     bool snapshot;
     bool snapshot_reading;
-    struct store_checkpoint
-        checkpoint; /* config not held: see turn.checkpoint_config */
+    /* config not held: see turn.checkpoint_config */
+    struct store_checkpoint checkpoint;
     uint8_t last_key[64];
     uint32_t last_key_n;
     uint64_t acked_ms;
@@ -65,8 +65,8 @@ struct catchup {
     raft_index hash_index; /* its state hash, as last compared */
     uint64_t hash;
     bool quarantined;
-    char verdict
-        [160]; /* why its state is wrong, as it is told; empty: it is not */
+    /* why its state is wrong, as it is told; empty: it is not */
+    char verdict[160];
 };
 
 /* A client's command that was proposed and isn't applied yet. */
@@ -199,15 +199,15 @@ struct turn {
 
     struct arena input; /* decoded message of one input, and what it leads to */
     struct arena apply; /* decoded command of one entry */
-    struct arena
-        duty; /* what a leader proposes of itself, while it's being proposed */
+    /* what a leader proposes of itself, while it's being proposed */
+    struct arena duty;
     struct arena answer; /* an answer being built; rows of a checkpoint */
     uint8_t *frame;      /* FRAME_SCRATCH_BYTES: one encoded message */
     uint8_t *command;    /* FRAME_CLIENT_BYTES_MAX: one encoded command */
 
     struct raft_out out;
-    const Pb__PeerFrame *
-        incoming; /* the APPEND being received: has the bytes that the core asks to append */
+    /* the APPEND being received: has the bytes that the core asks to append */
+    const Pb__PeerFrame *incoming;
     struct registry_out result;
 
     uint64_t now_ms;
@@ -226,8 +226,8 @@ struct turn {
     uint64_t batch_since_ms;
     uint64_t stored_batch;
     struct raft_pos stored; /* last entry known stored */
-    struct raft_pos
-        batch_last[64]; /* last entry of each batch on its way, by number */
+    /* last entry of each batch on its way, by number */
+    struct raft_pos batch_last[64];
     raft_index applied;
     bool apply_reading; /* entries to apply are being read back */
 
@@ -293,8 +293,8 @@ struct turn {
     raft_index term_index; /* of its TermStart */
     uint64_t led_since_ms;
     uint64_t touch_ms; /* next Touched */
-    raft_index
-        duty_index; /* last of our own commands in flight; none while applied < it */
+    /* last of our own commands in flight; none while applied < it */
+    raft_index duty_index;
     uint64_t duty_scan_ms;
     Pb__Command due[DUE_MAX];
     struct {
@@ -319,16 +319,16 @@ struct turn {
     uint64_t stop_ms;
     uint64_t transfer_conn; /* who asked for a transfer */
     uint64_t transfer_id;
-    uint64_t
-        member_conn; /* who asked for a membership change, until it's committed */
+    /* who asked for a membership change, until it's committed */
+    uint64_t member_conn;
     uint64_t member_id;
     raft_index member_index;
     raft_term member_term;
     bool quarantined;
     char quarantine_reason[160];
     struct alarm {
-        raft_id
-            about; /* ends when that node is well or gone; 0: with the process */
+        /* ends when that node is well or gone; 0: with the process */
+        raft_id about;
         char text[320];
     } alarms[ALARMS_MAX];
     uint32_t alarms_n;

@@ -30,8 +30,8 @@ struct watch {
     uint64_t asked_to;      /* READING: what the disk was asked for */
     uint64_t serial;        /* tells a slot's owners apart in store answers */
     uint32_t walked;        /* STATE: group slots 1 .. walked were told */
-    uint32_t
-        walking; /* STATE: a group of which a part was told; of a lease: session slots 1 .. walking */
+    /* STATE: a group of which a part was told; of a lease: session slots 1 .. walking */
+    uint32_t walking;
     uint64_t told_session; /* the last one of that part */
     uint64_t told_cursor;  /* where it is in the group */
     uint32_t chain;

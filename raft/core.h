@@ -55,8 +55,8 @@ struct raft {
     raft_term term;
     raft_id vote;
     raft_id leader;
-    raft_id
-        term_leader; /* who was seen to lead this term, also after we lost it: there is no second one */
+    /* who was seen to lead this term, also after we lost it: there is no second one */
+    raft_id term_leader;
     enum raft_role role;
     uint64_t term_since_ms;
 
@@ -68,12 +68,12 @@ struct raft {
 
     uint64_t election_ms; /* when we campaign, unless we hear a leader */
     uint64_t contact_ms;  /* last heard the leader, or a quorum */
-    uint64_t
-        promised_ms; /* no vote before this: a leader may count on it for its lease */
+    /* no vote before this: a leader may count on it for its lease */
+    uint64_t promised_ms;
     uint64_t campaign; /* number of the campaign, echoed in pre-votes */
-    raft_index
-        lost_noted;       /* up to where a leader counts on us beyond our log */
-    uint64_t heard_round; /* highest round heard from this term's leader */
+    /* up to where a leader counts on us beyond our log */
+    raft_index lost_noted;
+    uint64_t heard_round;  /* highest round heard from this term's leader */
     raft_term stale_alarm; /* term that STALE_LEADER was last raised for */
 
     uint64_t heartbeat_ms; /* leader: when the next round is due */

@@ -46,8 +46,8 @@ struct raft_message {
     raft_index hint_index;
     raft_term hint_term;
     uint32_t entries_n;
-    const struct raft_entry
-        *entries; /* incoming APPEND only; borrowed for the call */
+    /* incoming APPEND only; borrowed for the call */
+    const struct raft_entry *entries;
     bool success;
     bool pre;
     bool force;

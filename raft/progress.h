@@ -38,8 +38,8 @@ struct progress {
     raft_index next;     /* first entry of the next append */
     raft_index snapshot; /* SNAPSHOT: what the rows reach at least */
     bool probing;        /* PROBE: one is on the way */
-    uint64_t
-        probe_ms; /* when it left; SNAPSHOT: when the shell was asked last */
+    /* when it left; SNAPSHOT: when the shell was asked last */
+    uint64_t probe_ms;
     uint64_t wait_ms; /* since when an ack is overdue, while match + 1 < next */
     raft_index sent_commit; /* highest commit index told */
     uint64_t heard_ms;      /* last reply of our term */
@@ -47,8 +47,8 @@ struct progress {
     uint64_t acked_round;   /* highest heartbeat round it answered */
     uint64_t acked_sent_ms; /* when that round was sent */
     uint64_t sample_round;  /* a round on the way, 0 none, and ... */
-    raft_index
-        sample_match; /* ... what was acked before it was sent: its answer can't show less */
+    /* ... what was acked before it was sent: its answer can't show less */
+    raft_index sample_match;
 
     uint32_t inflight_head;
     uint32_t inflight_n;

@@ -34,17 +34,17 @@ enum raft_role {
 
 struct raft_options {
     raft_id id;
-    uint64_t
-        election_ms; /* timeouts are drawn from election_ms .. 2 * election_ms; 100 .. 60,000 */
+    /* timeouts are drawn from election_ms .. 2 * election_ms; 100 .. 60,000 */
+    uint64_t election_ms;
     uint64_t heartbeat_ms; /* 10 .. election_ms / 3 */
-    uint32_t
-        clock_drift_ppm; /* bound on how fast clocks of nodes may drift apart: shortens the quorum lease */
-    uint32_t
-        inflight_max; /* append messages on the way to one follower; 1 .. 1,024 */
-    uint32_t
-        append_entries_max; /* entries in one append message; 1 .. 65,536 */
-    uint64_t
-        stall_ms; /* a leader whose oldest append isn't stored for this long steps down; 0: 3 * election_ms */
+    /* bound on how fast clocks of nodes may drift apart: shortens the quorum lease */
+    uint32_t clock_drift_ppm;
+    /* append messages on the way to one follower; 1 .. 1,024 */
+    uint32_t inflight_max;
+    /* entries in one append message; 1 .. 65,536 */
+    uint32_t append_entries_max;
+    /* a leader whose oldest append isn't stored for this long steps down; 0: 3 * election_ms */
+    uint64_t stall_ms;
     uint64_t seed;
     bool prevote;      /* on, but in tests of what happens without */
     bool check_quorum; /* likewise */
@@ -54,14 +54,14 @@ struct raft_options {
 struct raft_boot {
     raft_term term;
     raft_id vote;
-    struct raft_pos
-        snapshot; /* the entry before the first in the log; 0/0 for a fresh one */
+    /* the entry before the first in the log; 0/0 for a fresh one */
+    struct raft_pos snapshot;
     struct raft_config snapshot_config;
     raft_index last; /* of the log; == snapshot.index if it's empty */
-    raft_index
-        commit; /* at least this much is known committed (the checkpoint's index) */
-    bool
-        withhold; /* a restarted voter gives no vote for one election timeout (it may have promised a lease) */
+    /* at least this much is known committed (the checkpoint's index) */
+    raft_index commit;
+    /* a restarted voter gives no vote for one election timeout (it may have promised a lease) */
+    bool withhold;
 };
 
 /* Context of a step. `now_ms` is read after the message was taken from the inbox, never before: a follower's promise to its leader
@@ -94,16 +94,16 @@ enum raft_alarm {
  * behind it) it must be emptied. A message or note for which there is no room is lost, but appends wait for the next flush. */
 struct raft_out {
     /* Store work of these steps. */
-    bool
-        hard_state; /* term and vote must be stored, in the batch named at the time */
+    /* term and vote must be stored, in the batch named at the time */
+    bool hard_state;
     raft_term term;
     raft_id vote;
-    raft_index
-        truncate_from; /* 0: none; else drop this entry and all behind it, before appending */
-    raft_index
-        append_first; /* entries that the shell was given with the message or proposal: */
-    uint32_t
-        append_n; /*   of an incoming APPEND, those from append_first on are new */
+    /* 0: none; else drop this entry and all behind it, before appending */
+    raft_index truncate_from;
+    /* entries that the shell was given with the message or proposal: */
+    raft_index append_first;
+    /*   of an incoming APPEND, those from append_first on are new */
+    uint32_t append_n;
 
     struct raft_send sends[RAFT_SENDS_MAX];
     uint32_t sends_n;
@@ -114,17 +114,17 @@ struct raft_out {
     raft_index reads_index;
     uint64_t reads_failed;
 
-    raft_id
-        snapshot_to; /* 0: none; else this follower needs rows, not log: start (or go on) sending a snapshot; said again each election timeout until raft_snapshot_sent() or its answer */
+    /* 0: none; else this follower needs rows, not log: start (or go on) sending a snapshot; said again each election timeout until raft_snapshot_sent() or its answer */
+    raft_id snapshot_to;
     bool role_changed;
-    bool
-        config_changed; /* raft_config_now() is another one: open or close peers */
-    bool
-        transfer_done; /* a transfer ended: with a new leader, or given up (transfer_failed) */
+    /* raft_config_now() is another one: open or close peers */
+    bool config_changed;
+    /* a transfer ended: with a new leader, or given up (transfer_failed) */
+    bool transfer_done;
     bool transfer_failed;
 
-    enum raft_alarm
-        alarm; /* the last one, with the node and the term that it's about; ACK_REGRESSION about ourselves: our disk lost what we acknowledged */
+    /* the last one, with the node and the term that it's about; ACK_REGRESSION about ourselves: our disk lost what we acknowledged */
+    enum raft_alarm alarm;
     raft_id alarm_node;
     raft_term alarm_term;
     raft_index alarm_index;

@@ -28,12 +28,12 @@ struct store_options {
     const char *dir;  /* made (0700) if `create` */
     uint64_t cluster; /* must match the identity file's, once written */
     raft_id node;     /* likewise */
-    uint64_t
-        map_bytes; /* of LMDB's map; virtual; grown ahead of need by the writer when 3/4 full */
-    uint64_t
-        reserve_bytes; /* file kept to be freed when the disk is full; 0: none */
-    uint64_t
-        queue_bytes_max; /* of batches that wait for the writer: see store_room() */
+    /* of LMDB's map; virtual; grown ahead of need by the writer when 3/4 full */
+    uint64_t map_bytes;
+    /* file kept to be freed when the disk is full; 0: none */
+    uint64_t reserve_bytes;
+    /* of batches that wait for the writer: see store_room() */
+    uint64_t queue_bytes_max;
     /* An absent or empty directory may become ours; a node's own log, pid,
      * sockets and settings may lie in it. */
     bool create;
@@ -47,8 +47,8 @@ struct store_options {
 struct store_boot {
     bool fresh;           /* nothing was ever stored */
     uint64_t incarnation; /* drawn when the directory was made */
-    uint64_t
-        boot; /* generation of this start; rises at each open, written before open returns */
+    /* generation of this start; rises at each open, written before open returns */
+    uint64_t boot;
     raft_term term;
     raft_id vote;
     raft_index first; /* of the log; last + 1 if empty */
@@ -58,11 +58,11 @@ struct store_boot {
     uint64_t checkpoint_chain;
     uint64_t checkpoint_hash; /* state hash at it */
     uint64_t checkpoint_time_ms;
-    struct bytes
-        checkpoint_config; /* ConfigData in force at it; valid until store_next() */
+    /* ConfigData in force at it; valid until store_next() */
+    struct bytes checkpoint_config;
     raft_index checkpoint_config_index;
-    raft_index
-        events_from; /* every event at or after this revision that was stored is there; at least 1 */
+    /* every event at or after this revision that was stored is there; at least 1 */
+    raft_index events_from;
     raft_index events_last; /* of those; 0: none is there */
 };
 
@@ -178,8 +178,8 @@ struct store_event {
     uint64_t tag;     /* READ */
     const struct store_record *records;
     uint32_t records_n;
-    bool
-        end; /* READ: nothing behind the last record; of events: none up to the `to` that was asked for */
+    /* READ: nothing behind the last record; of events: none up to the `to` that was asked for */
+    bool end;
     bool gone; /* READ: asked for what's trimmed or replaced */
     struct store_checkpoint checkpoint; /* READ of rows, incoming */
     enum store_failure failure;
@@ -198,8 +198,8 @@ struct store_stats {
     uint64_t oldest_wait_us; /* age of the oldest batch not yet stored */
     uint64_t map_bytes;
     uint64_t used_bytes;
-    uint64_t commit_us_buckets
-        [16]; /* < 100, 200, 400, ... us, the last one everything above */
+    /* < 100, 200, 400, ... us, the last one everything above */
+    uint64_t commit_us_buckets[16];
 };
 void store_stats(const struct store *s, struct store_stats *out);
 

@@ -149,8 +149,8 @@ struct store {
     pthread_mutex_t lock_memory;
     pthread_mutex_t *lock; /* for store_stats(), whose store is const */
     pthread_cond_t work;   /* something to do for the writer */
-    pthread_cond_t
-        done; /* the writer stored or failed; a walk or a growth ended */
+    /* the writer stored or failed; a walk or a growth ended */
+    pthread_cond_t done;
     struct store_tape tapes[2];
     uint32_t fill;  /* the loop's tape */
     uint32_t drain; /* the writer's */

@@ -33,10 +33,10 @@ struct registry_limits {
     uint32_t sessions_n;
     uint32_t leases_n;
     uint32_t window_blocks_n; /* of 16 replies */
-    uint32_t
-        scope_extras_n; /* scopes that are being handed over, are vacant-with-history, flapping or audited */
-    uint32_t
-        session_extras_n; /* sessions that are detached, cooling down, demoted or slow */
+    /* scopes that are being handed over, are vacant-with-history, flapping or audited */
+    uint32_t scope_extras_n;
+    /* sessions that are detached, cooling down, demoted or slow */
+    uint32_t session_extras_n;
     uint32_t states_n; /* states on their way to a successor, 64 KiB each */
 };
 #define REGISTRY_LIMITS_DEFAULT                                                \
@@ -62,8 +62,8 @@ struct registry_entry {
     uint64_t index;
     uint64_t term;
     uint64_t time_ms; /* cluster time; >= that of the entry before */
-    const Pb__Command *
-        command; /* NULL: nothing to do but move the index and the time (no-op, configuration) */
+    /* NULL: nothing to do but move the index and the time (no-op, configuration) */
+    const Pb__Command *command;
 };
 
 struct reply {

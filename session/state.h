@@ -72,8 +72,8 @@ enum scope_phase {
 struct scope {
     uint64_t epoch; /* of the last grant; 0: never */
     uint64_t granted_ms;
-    uint64_t
-        holder_session; /* id; 0: vacant. Group scope: the leading device's leader tab */
+    /* id; 0: vacant. Group scope: the leading device's leader tab */
+    uint64_t holder_session;
     uint64_t previous_epoch;
     uint64_t previous_session;
     slot holder;      /* member; 0: vacant */
@@ -114,8 +114,8 @@ struct namespace_ {
     uint32_t groups_n;
     uint32_t policy_version; /* +1 for each SetPolicy */
     uint32_t heap_at;        /* rescoring: in the due heap */
-    slot
-        rescore_from; /* leader's own hint where to look on; never in a row, never in a result */
+    /* leader's own hint where to look on; never in a row, never in a result */
+    slot rescore_from;
     bool rescoring;
     bool has_policy; /* replicated by SetPolicy; else defaults */
     struct policy {
@@ -155,8 +155,8 @@ struct group {
 
 struct device {
     struct object object; /* hash over (group, name) */
-    uint64_t
-        born; /* index of the entry that made it; a group and a device may share one: kinds differ */
+    /* index of the entry that made it; a group and a device may share one: kinds differ */
+    uint64_t born;
     struct scope scope;
     slot group;
     name_ref name;
@@ -188,11 +188,11 @@ struct session {
 
 struct session_extra {
     uint64_t detached_ms; /* stamp; valid if FLAG_DETACHED */
-    uint64_t
-        cooldown_until_ms; /* not chosen before, unless... never: resigned or declined */
+    /* not chosen before, unless... never: resigned or declined */
+    uint64_t cooldown_until_ms;
     uint64_t demoted_until_ms; /* ranks behind everybody else until then */
-    uint64_t
-        slow_since_ms; /* rtt at or above demote_rtt_ms since; 0: not slow */
+    /* rtt at or above demote_rtt_ms since; 0: not slow */
+    uint64_t slow_since_ms;
 };
 
 struct lease {
@@ -266,8 +266,8 @@ struct registry {
     uint64_t hash_seed; /* of tables of what clients name; this node's own */
     uint64_t applied;
     uint64_t time_ms;
-    int64_t
-        wall_offset_ms; /* wall clock less cluster time, as of the last TermStart */
+    /* wall clock less cluster time, as of the last TermStart */
+    int64_t wall_offset_ms;
     bool wall_known;
     bool cluster_dirty;
     uint64_t cluster_row_hash;
@@ -277,8 +277,8 @@ struct registry {
     uint64_t namespaces_max;
 
     struct pool pools[OBJECT_KINDS];
-    uint32_t objects_n
-        [OBJECT_KINDS]; /* without those that are deleted and wait for the walk: limits count these */
+    /* without those that are deleted and wait for the walk: limits count these */
+    uint32_t objects_n[OBJECT_KINDS];
     slot dirty[OBJECT_KINDS]; /* heads of lists */
     uint32_t deleted_n;       /* objects that wait for the walk */
     struct pool scope_extras;

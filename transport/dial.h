@@ -39,8 +39,8 @@ struct link_loop_options {
 
 struct link_options {
     const char *address; /* HOST:PORT; of an admin socket its path */
-    bool
-        admin; /* the node's admin socket: AdminRequest and AdminReply, and no Hello */
+    /* the node's admin socket: AdminRequest and AdminReply, and no Hello */
+    bool admin;
     uint64_t cluster; /* the node must be of it; 0: any */
     void *user;       /* comes back with link_user() */
 };

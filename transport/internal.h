@@ -87,12 +87,12 @@ struct peer {
     struct conn *out; /* HELLO or OPEN, else NULL */
     struct net_dialer *dialing;
     uint64_t dial_deadline_ms;
-    uint64_t
-        redial_ms; /* when to dial; looked at only while neither out nor dialing */
+    /* when to dial; looked at only while neither out nor dialing */
+    uint64_t redial_ms;
     uint64_t up_ms; /* when out became open */
     uint32_t backoff_ms;
-    bool
-        unreachable; /* the last dial didn't connect, as far as we know it isn't there */
+    /* the last dial didn't connect, as far as we know it isn't there */
+    bool unreachable;
 };
 
 /* Kinds of log lines, limited one by one. */

@@ -55,10 +55,10 @@ struct stream {
     bool rx_busy;
     bool tx_busy;
     bool watched; /* every write that ends wakes the loop */
-    bool
-        wrote; /* something left since this was last cleared, by whom it concerns */
-    bool
-        broken; /* no more to be read or written; what was received may still be taken */
+    /* something left since this was last cleared, by whom it concerns */
+    bool wrote;
+    /* no more to be read or written; what was received may still be taken */
+    bool broken;
     bool closed;
 };
 

@@ -40,8 +40,8 @@ struct transport_options {
     const char *admin_path; /* NULL: none */
     const char *secret;     /* of the cluster; NULL: peers prove nothing */
     size_t secret_bytes;
-    const char *
-        tls_ca_file; /* with cert+key: TLS for peers and clients, both sides must show a certificate of this CA; NULL: plain */
+    /* with cert+key: TLS for peers and clients, both sides must show a certificate of this CA; NULL: plain */
+    const char *tls_ca_file;
     const char *tls_cert_key_file;
     uint32_t connections_max;    /* clients; more are told so and closed */
     uint64_t peer_queue_bytes;   /* output bound of one peer, e.g. 64 MiB */

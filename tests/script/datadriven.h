@@ -31,8 +31,8 @@ struct datadriven_command {
     const char *verb;
     struct datadriven_word words[DATADRIVEN_WORDS_MAX];
     unsigned words_n;
-    const char *
-        input; /* lines between the command and ----, with their newlines; "" if none */
+    /* lines between the command and ----, with their newlines; "" if none */
+    const char *input;
 };
 
 struct datadriven_runner {

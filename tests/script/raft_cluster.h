@@ -51,8 +51,8 @@ struct cluster_batch {
     bool hard;
     raft_term term;
     raft_id vote;
-    raft_index
-        first; /* log from here on is replaced by entries; 0: untouched */
+    /* log from here on is replaced by entries; 0: untouched */
+    raft_index first;
     struct cluster_entry *entries;
     uint32_t n;
 };

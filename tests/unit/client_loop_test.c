@@ -37,8 +37,8 @@ struct fake {
     bool silent;   /* takes everything, answers nothing */
     bool follower; /* answers NOT_LEADER, naming `leader` */
     struct fake *leader;
-    bool
-        drop_once; /* the next mutation is applied, and its connection closed instead of an answer */
+    /* the next mutation is applied, and its connection closed instead of an answer */
+    bool drop_once;
     bool mute_renew; /* renewals are lost */
     bool no_quorum;
     uint64_t applied; /* mutations with a new (lease, sequence) */

@@ -23,8 +23,8 @@ static uint64_t draw(uint64_t below)
 
 struct day {
     struct rig *g;
-    uint64_t
-        sessions[PLACES]; /* last id opened at each place; may have closed */
+    /* last id opened at each place; may have closed */
+    uint64_t sessions[PLACES];
     uint64_t leases[LEASES];
     uint64_t sequences[LEASES];
     uint32_t lease_at;

@@ -46,10 +46,10 @@ struct weather {
     uint32_t slow_disk; /* percent of store chances that are let pass */
     uint32_t transfer;
     uint32_t pause; /* of 1,000 */
-    uint32_t
-        idle; /* percent of the steps in which nobody asks for anything: elections are won by more than the longest log */
-    uint32_t
-        lag; /* percent of the steps in which nothing is delivered: messages outlive elections and leases */
+    /* percent of the steps in which nobody asks for anything: elections are won by more than the longest log */
+    uint32_t idle;
+    /* percent of the steps in which nothing is delivered: messages outlive elections and leases */
+    uint32_t lag;
 };
 
 static struct weather weather_draw(void)

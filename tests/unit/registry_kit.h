@@ -12,8 +12,8 @@ struct kit {
     uint64_t index;
     uint64_t term;
     uint64_t time_ms;
-    uint64_t
-        sequence; /* of the last command of a client: one count for all of them */
+    /* of the last command of a client: one count for all of them */
+    uint64_t sequence;
     bool unchecked; /* no registry_check() after each apply: for many objects */
 };
 
