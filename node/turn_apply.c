@@ -129,7 +129,7 @@ static void publish(struct turn *t, uint64_t time_ms)
 
 /* --- checkpoints ---------------------------------------------------------------------------------------------------------------- */
 
-void turn_event_marks(struct turn *t, raft_index index, uint64_t time_ms)
+static void mark_event(struct turn *t, raft_index index, uint64_t time_ms)
 {
     if (t->event_marks_n == countof(t->event_marks)) {
         /* Thin out: every other one. */
@@ -203,7 +203,7 @@ static void checkpoint(struct turn *t, const struct store_entry *entry)
     t->batch_dirty = true;
     t->counters.checkpoints++;
     remember_hash(t, c.pos.index, c.hash);
-    turn_event_marks(t, c.pos.index, c.time_ms);
+    mark_event(t, c.pos.index, c.time_ms);
     turn_log(t, 3, "checkpoint index=%llu rows=%u hash=%016llx",
              (unsigned long long)c.pos.index, rows_n,
              (unsigned long long)c.hash);
@@ -273,7 +273,7 @@ static void apply_command(struct turn *t, const struct store_entry *entry,
     turn_pending_applied(t, entry->index, entry->term,
                          t->result.has_reply ? &t->result.reply : NULL);
     if (command != NULL && command->lease == 0) {
-        turn_duty_applied(t, entry->index, command, &t->result.reply);
+        turn_duty_applied(t, entry->index, command);
     }
 }
 

@@ -297,9 +297,8 @@ void turn_duties(struct turn *t)
 }
 
 void turn_duty_applied(struct turn *t, raft_index index,
-                       const Pb__Command *command, const struct reply *reply)
+                       const Pb__Command *command)
 {
-    (void)reply;
     if (command->op_case == PB__COMMAND__OP_EXPIRE_LEASE) {
         expire_applied(t, index);
     }

@@ -49,7 +49,8 @@ static struct turn_member *place_for_member(struct turn *t)
     return NULL;
 }
 
-bool turn_member_learn(struct turn *t, const Pb__Member *member)
+/* Its addresses, as a configuration names them; empty ones leave what's known. False: there's no room, or it's no node. */
+static bool member_learn(struct turn *t, const Pb__Member *member)
 {
     struct turn_member *m = NULL;
     if (member->node == 0) {
@@ -111,7 +112,7 @@ void turn_request_transfer(struct turn *t, uint64_t conn,
 void turn_members_learn(struct turn *t, const Pb__ConfigData *config)
 {
     for (size_t i = 0; i < config->n_members; i++) {
-        (void)turn_member_learn(t, config->members[i]);
+        (void)member_learn(t, config->members[i]);
     }
 }
 
@@ -239,7 +240,7 @@ void turn_request_members(struct turn *t, uint64_t conn,
         return;
     }
     for (size_t i = 0; i < change->n_add_learners; i++) {
-        (void)turn_member_learn(t, change->add_learners[i]);
+        (void)member_learn(t, change->add_learners[i]);
     }
     t->member_conn = conn;
     t->member_id = request->id;

@@ -300,8 +300,8 @@ static const struct state_hash *hash_at(const struct turn *t, raft_index index)
 }
 
 /* S17: every replica has the same state at the same index. The leader compares; who stands against the majority is wrong. */
-void turn_compare_hash(struct turn *t, raft_id from, raft_index index,
-                       uint64_t hash)
+static void compare_hash(struct turn *t, raft_id from, raft_index index,
+                         uint64_t hash)
 {
     const struct state_hash *ours = index == 0 ? NULL : hash_at(t, index);
     if (ours == NULL || raft_role_now(t->raft) != RAFT_LEADER) {
@@ -395,7 +395,7 @@ void turn_peer_frame(struct turn *t, raft_id from, struct bytes body)
                        frame->quarantine_reason);
         }
     }
-    /* S17, the other side of turn_compare_hash(): a majority has another state than ours. */
+    /* S17, the other side of compare_hash(): a majority has another state than ours. */
     if (frame->verdict[0] != 0 && frame->term >= raft_term_now(t->raft)) {
         turn_quarantine(t, frame->verdict);
         return;
@@ -405,5 +405,5 @@ void turn_peer_frame(struct turn *t, raft_id from, struct bytes body)
     } else {
         receive_other(t, from, frame);
     }
-    turn_compare_hash(t, from, frame->hash_index, frame->hash);
+    compare_hash(t, from, frame->hash_index, frame->hash);
 }

@@ -33,7 +33,7 @@ static void set_names(struct read *read, const Pb__Path *path)
     }
 }
 
-void turn_read_path(const struct read *read, char *scratch, Pb__Path *out)
+static void read_path(const struct read *read, char *scratch, Pb__Path *out)
 {
     const uint8_t lengths[] = {read->namespace_n, read->group_n,
                                read->device_n};
@@ -428,7 +428,7 @@ static void serve(struct turn *t, struct read *read)
     b.reason = REASON_NONE;
     b.detail = 0;
     arena_reset(&t->answer);
-    turn_read_path(read, b.names, &b.path);
+    read_path(read, b.names, &b.path);
     answer_init(t, &b.message, read->id);
     enum baton_status status = build(t, read, &b);
     b.message.status = (Pb__Status)status;

@@ -403,8 +403,6 @@ void turn_members_changed(struct turn *t);
 /* Before a NodeSeen is applied. */
 void turn_node_seen(struct turn *t, const Pb__NodeSeen *seen);
 void turn_check_peers(struct turn *t);
-void turn_compare_hash(struct turn *t, raft_id from, raft_index index,
-                       uint64_t hash);
 
 /* turn_catchup.c */
 void turn_send_append(struct turn *t, const struct raft_message *m);
@@ -431,7 +429,6 @@ bool turn_may_apply(const struct turn *t);
 void turn_apply_read(struct turn *t, const struct store_event *event);
 void turn_checkpoint_stored(struct turn *t);
 bool turn_load_rows(struct turn *t, raft_index applied);
-void turn_event_marks(struct turn *t, raft_index index, uint64_t time_ms);
 
 /* turn_client.c */
 void turn_client_frame(struct turn *t, uint64_t conn, struct bytes body);
@@ -444,8 +441,6 @@ void turn_pending_unknown(struct turn *t, raft_index applied);
 /* turn_member.c */
 const struct turn_member *turn_member_find(const struct turn *t,
                                            raft_id id); /* NULL: not known */
-/* Its addresses, as a configuration names them; empty ones leave what's known. False: there's no room, or it's no node. */
-bool turn_member_learn(struct turn *t, const Pb__Member *member);
 void turn_members_learn(struct turn *t, const Pb__ConfigData *config);
 void turn_request_transfer(struct turn *t, uint64_t conn,
                            const Pb__ClientRequest *request);
@@ -462,7 +457,6 @@ void turn_reads_tick(struct turn *t);
 void turn_history_request(struct turn *t, uint64_t conn,
                           const Pb__ClientRequest *request);
 void turn_history_read(struct turn *t, const struct store_event *event);
-void turn_read_path(const struct read *read, char *scratch, Pb__Path *out);
 
 /* turn_answer.c */
 void answer_init(struct turn *t, Pb__ClientMessage *m, uint64_t id);
@@ -490,7 +484,7 @@ void turn_duties(struct turn *t);
 void turn_log_node(struct turn *t, raft_id node, uint64_t incarnation,
                    uint64_t boot);
 void turn_duty_applied(struct turn *t, raft_index index,
-                       const Pb__Command *command, const struct reply *reply);
+                       const Pb__Command *command);
 /* A claim was judged: a true one is remembered, a false one put on record. */
 void turn_claimed(struct turn *t, enum cause cause, const Pb__Path *path,
                   const struct read *read, const struct scope_view *scope);

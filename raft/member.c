@@ -250,18 +250,3 @@ uint32_t raft_peers(const struct raft *r, struct raft_peer_view *out)
     }
     return r->peers_n;
 }
-
-raft_index raft_needed_from(const struct raft *r)
-{
-    raft_index needed = r->terms.last + 1;
-    if (r->role != RAFT_LEADER) {
-        return needed;
-    }
-    for (uint32_t i = 0; i < r->peers_n; i++) {
-        const struct progress *p = &r->peers[i];
-        if (p->mode != PROGRESS_SNAPSHOT && !p->quarantined) {
-            needed = min_u64(needed, p->match + 1);
-        }
-    }
-    return needed;
-}

@@ -281,9 +281,6 @@ struct raft_peer_view {
 /* Fills out[0 .. RAFT_NODES_MAX*2) with what a leader knows of the others; returns how many; 0 unless leader. */
 uint32_t raft_peers(const struct raft *r, struct raft_peer_view *out);
 
-/* Lowest index that some follower still needs from the log (match + 1 of the slowest that isn't taking a snapshot); last + 1 if none. */
-raft_index raft_needed_from(const struct raft *r);
-
 void raft_out_reset(struct raft_out *out);
 
 /* Asserts every invariant named above. Cheap: O(nodes + terms in the log). */

@@ -183,9 +183,6 @@ struct store {
 int store_buffer_reserve(struct store_buffer *b, size_t bytes);
 int store_chunks_put(MDB_cursor *cursor, uint64_t id, struct bytes head,
                      struct bytes data, unsigned flags);
-/* With the cursor on a head record: all of its data, in place (valid in the transaction) or put together in `buffer`. */
-int store_chunks_get(MDB_cursor *cursor, struct bytes value,
-                     struct store_buffer *buffer, struct bytes *data);
 /* Moves the cursor (SET_RANGE uses out->index; NEXT) to a log record, reads and checks it. out->index says which was damaged. */
 int store_log_get(MDB_cursor *cursor, MDB_cursor_op op,
                   struct store_buffer *buffer, struct store_entry *out);

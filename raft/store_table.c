@@ -58,8 +58,8 @@ int store_chunks_put(MDB_cursor *cursor, uint64_t id, struct bytes head,
 }
 
 /* `value` is what of the head record is data; data->n says how much there must be. */
-int store_chunks_get(MDB_cursor *cursor, struct bytes value,
-                     struct store_buffer *buffer, struct bytes *data)
+static int chunks_get(MDB_cursor *cursor, struct bytes value,
+                      struct store_buffer *buffer, struct bytes *data)
 {
     if (value.n == data->n) {
         *data = value;
@@ -134,7 +134,7 @@ int store_log_get(MDB_cursor *cursor, MDB_cursor_op op,
     struct bytes data = {NULL, data_n};
     struct bytes first = {value.data + STORE_LOG_HEAD_BYTES,
                           value.n - STORE_LOG_HEAD_BYTES};
-    rc = store_chunks_get(cursor, first, buffer, &data);
+    rc = chunks_get(cursor, first, buffer, &data);
     if (rc != 0) {
         return rc;
     }
@@ -157,7 +157,7 @@ int store_event_get(MDB_cursor *cursor, MDB_cursor_op op,
     struct bytes data = {NULL, data_n};
     struct bytes first = {value.data + STORE_EVENT_HEAD_BYTES,
                           value.n - STORE_EVENT_HEAD_BYTES};
-    rc = store_chunks_get(cursor, first, buffer, &data);
+    rc = chunks_get(cursor, first, buffer, &data);
     if (rc != 0) {
         return rc;
     }

@@ -252,11 +252,6 @@ uint64_t deadlines_of(const struct deadlines *d, uint32_t slot)
     return e->state == ENTRY_ABSENT ? UINT64_MAX : deadline_of(d, e);
 }
 
-uint64_t deadlines_next_ms(const struct deadlines *d)
-{
-    return d->waiting_n == 0 ? UINT64_MAX : d->tick * TICK_MS;
-}
-
 void deadlines_check(const struct deadlines *d)
 {
     uint32_t found = 0;

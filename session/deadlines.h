@@ -65,8 +65,6 @@ uint32_t deadlines_touched(struct deadlines *d, uint32_t *cursor,
 
 /* When the lease runs out, on the node's clock; UINT64_MAX: unknown. */
 uint64_t deadlines_of(const struct deadlines *d, uint32_t slot);
-/* No call of deadlines_expired() finds anything before this. */
-uint64_t deadlines_next_ms(const struct deadlines *d);
 void deadlines_check(const struct deadlines *d);
 
 #endif

@@ -147,7 +147,7 @@ slot make_lease(struct registry *r, uint64_t id, const uint8_t nonce[16],
     return s;
 }
 
-void remove_namespace_if_empty(struct registry *r, slot namespace_)
+static void remove_namespace_if_empty(struct registry *r, slot namespace_)
 {
     struct namespace_ *ns = namespace_at(r, namespace_);
     if (ns->groups_n > 0 || ns->has_policy) {

@@ -22,8 +22,9 @@ static struct row_key key_begin(enum row_kind kind)
     return (struct row_key){.n = 1, .data = {(uint8_t)kind}};
 }
 
-struct row_key row_key_of(const struct registry *r, enum object_kind kind,
-                          slot s)
+/* The key of an object's row; for the cluster's, any kind with slot 0. */
+static struct row_key key_of(const struct registry *r, enum object_kind kind,
+                             slot s)
 {
     struct row_key key = key_begin(ROW_CLUSTER);
     switch (kind) {
@@ -363,12 +364,12 @@ static bool walk_object(struct registry *r, enum object_kind kind,
     r->hash -= o->row_hash;
     if ((o->flags & FLAG_DELETED) != 0) {
         if (had_row) {
-            put_key(arena, row_key_of(r, kind, s), out);
+            put_key(arena, key_of(r, kind, s), out);
         }
         give_back(r, kind, s);
         return had_row;
     }
-    put_key(arena, row_key_of(r, kind, s), out);
+    put_key(arena, key_of(r, kind, s), out);
     out->value = encode_object(r, kind, s, arena);
     o->row_hash = row_hash(out->key, out->value);
     r->hash += o->row_hash;
@@ -390,7 +391,7 @@ bool registry_rows_next(struct registry *r, struct arena *arena,
         return false;
     }
     r->cluster_dirty = false;
-    put_key(arena, row_key_of(r, OBJECT_KINDS, 0), out);
+    put_key(arena, key_of(r, OBJECT_KINDS, 0), out);
     out->value = encode_cluster(r, arena);
     r->hash -= r->cluster_row_hash;
     r->cluster_row_hash = row_hash(out->key, out->value);

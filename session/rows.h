@@ -32,9 +32,6 @@ struct row_key {
     uint8_t data[ROW_KEY_MAX];
 };
 
-/* The key of an object's row; for the cluster's, any kind with slot 0. */
-struct row_key row_key_of(const struct registry *r, enum object_kind kind,
-                          slot s);
 /* Never 0. */
 uint64_t row_hash(struct bytes key, struct bytes value);
 

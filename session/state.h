@@ -425,7 +425,6 @@ slot make_lease(struct registry *r, uint64_t id, const uint8_t nonce[16],
  * and group go too if they're empty then, and the namespace if it has no policy of its own. */
 void remove_session(struct apply *a, slot session);
 void remove_lease(struct registry *r, slot lease);
-void remove_namespace_if_empty(struct registry *r, slot namespace_);
 /* Puts a session on a lease (another, or its own), detached or not: sets the flag, not the times. */
 void move_session(struct registry *r, slot session, slot lease, bool detached);
 

@@ -57,7 +57,7 @@ slot table_next(const struct table *t, const struct pool *p, slot s)
     return *next_of(t, p, s);
 }
 
-uint32_t table_hash(const struct table *t, const struct pool *p, slot s)
+static uint32_t hash_at(const struct table *t, const struct pool *p, slot s)
 {
     uint32_t hash = 0;
     memcpy(&hash, (const uint8_t *)pool_at(p, s) + t->hash_at, sizeof hash);
@@ -80,7 +80,7 @@ static void grow(struct table *t, const struct pool *p)
     }
     while (s != 0) {
         slot next = *next_of(t, p, s);
-        uint32_t b = bucket_of(t, table_hash(t, p, s));
+        uint32_t b = bucket_of(t, hash_at(t, p, s));
         *next_of(t, p, s) = t->heads[b];
         t->heads[b] = s;
         s = next;
@@ -91,7 +91,7 @@ static void grow(struct table *t, const struct pool *p)
 void table_add(struct table *t, const struct pool *p, slot s)
 {
     ASSERT(*next_of(t, p, s) == 0);
-    uint32_t b = bucket_of(t, table_hash(t, p, s));
+    uint32_t b = bucket_of(t, hash_at(t, p, s));
     ASSERT(t->heads[b] != s);
     *next_of(t, p, s) = t->heads[b];
     t->heads[b] = s;
@@ -104,7 +104,7 @@ void table_add(struct table *t, const struct pool *p, slot s)
 void table_remove(struct table *t, const struct pool *p, slot s)
 {
     ASSERT(t->n > 0);
-    slot *at = &t->heads[bucket_of(t, table_hash(t, p, s))];
+    slot *at = &t->heads[bucket_of(t, hash_at(t, p, s))];
     while (*at != s) {
         ASSERT(*at != 0);
         at = next_of(t, p, *at);
@@ -119,7 +119,7 @@ void table_check(const struct table *t, const struct pool *p)
     uint32_t n = 0;
     for (uint32_t b = 0; b < buckets(t); b++) {
         for (slot s = t->heads[b]; s != 0; s = table_next(t, p, s)) {
-            ASSERT(bucket_of(t, table_hash(t, p, s)) == b);
+            ASSERT(bucket_of(t, hash_at(t, p, s)) == b);
             n++;
             ASSERT(n <= t->n);
         }

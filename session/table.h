@@ -23,7 +23,6 @@ void table_init(struct table *t, slot *heads, uint32_t capacity, size_t hash_at,
 /* The chain that everything with this hash is in: walk it with table_next(), compare hash and key. 0: the end. */
 slot table_first(const struct table *t, uint32_t hash);
 slot table_next(const struct table *t, const struct pool *p, slot s);
-uint32_t table_hash(const struct table *t, const struct pool *p, slot s);
 
 /* The object's hash is set; it's in no chain. */
 void table_add(struct table *t, const struct pool *p, slot s);

@@ -273,17 +273,6 @@ bool transport_peer_send(struct transport *t, uint32_t node, struct bytes body)
     return true;
 }
 
-uint64_t transport_peer_room(const struct transport *t, uint32_t node)
-{
-    for (size_t i = 0; i < TRANSPORT_PEERS_MAX; i++) {
-        const struct peer *p = &t->peers[i];
-        if (p->node == node && p->out != NULL && p->out->state == CONN_OPEN) {
-            return stream_room(&p->out->stream);
-        }
-    }
-    return 0;
-}
-
 void transport_peer_refuse(struct transport *t, uint32_t node,
                            const char *reason)
 {

@@ -101,8 +101,6 @@ void transport_wake(struct transport *t);
 
 /* A frame's body; the length goes in front. False: not connected, or its queue is full (nothing was queued). */
 bool transport_peer_send(struct transport *t, uint32_t node, struct bytes body);
-/* Room left, in bytes; 0 if not connected. */
-uint64_t transport_peer_room(const struct transport *t, uint32_t node);
 /* Closes its stream to us, after telling it why, and ours to it; both may be tried again. */
 void transport_peer_refuse(struct transport *t, uint32_t node,
                            const char *reason);
