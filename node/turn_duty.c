@@ -1,5 +1,6 @@
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "node/turn_state.h"
 #include "raft/config.h"
@@ -11,6 +12,9 @@
 #define EXPIRE_MAX       256u
 #define FIRST_TOUCH_MS   2000u
 #define CLAIM_AT_ONCE_MS 10000u
+/* False claims of one scope that are put on record in so long; more are answered all the same. */
+#define CLAIMS_MAX 16u
+#define CLAIMS_MS  60000u
 
 static Pb__Command own_command(const struct turn *t, Pb__Command__OpCase op)
 {
@@ -323,6 +327,24 @@ static Pb__ClaimEvidence evidence_of(struct turn *t, uint64_t session,
     return e;
 }
 
+/* Two that claim in turn would fill the log, since a record only keeps the last one from being repeated. A proof a few times told is one. */
+static bool may_record(struct turn *t, const Pb__Path *path)
+{
+    XXH64_hash_t h = XXH3_64bits(path->namespace_, strlen(path->namespace_));
+    h = XXH3_64bits_withSeed(path->group, strlen(path->group), h);
+    h = XXH3_64bits_withSeed(path->device, strlen(path->device), h);
+    struct recorded *of = &t->recorded[h % countof(t->recorded)];
+    if (t->now_ms >= of->since_ms + CLAIMS_MS) {
+        of->since_ms = t->now_ms;
+        of->n = 0;
+    }
+    if (of->n == CLAIMS_MAX) {
+        return false;
+    }
+    of->n++;
+    return true;
+}
+
 void turn_claimed(struct turn *t, enum cause cause, const Pb__Path *path,
                   const struct read *read, const struct scope_view *scope)
 {
@@ -338,7 +360,8 @@ void turn_claimed(struct turn *t, enum cause cause, const Pb__Path *path,
     }
     /* Of a scope that isn't there nothing is put on record. */
     if (!turn_leads(t) || scope->epoch == 0 || read->session == 0 ||
-        registry_claim_audited(t->registry, path, read->session, read->epoch)) {
+        registry_claim_audited(t->registry, path, read->session, read->epoch) ||
+        !may_record(t, path)) {
         return;
     }
     raft_index index = 0;

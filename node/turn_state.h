@@ -312,6 +312,11 @@ struct turn {
     } claims
         [1024]; /* true claims of late, by hash of the session: the other side of a dispute */
 
+    struct recorded {
+        uint64_t since_ms;
+        uint32_t n;
+    } recorded[1024]; /* false claims of late, by hash of the scope */
+
     bool log_level_set; /* over the admin socket */
     bool pump_more;     /* watches could go on at once */
     bool stopping;

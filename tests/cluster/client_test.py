@@ -205,6 +205,22 @@ def detached_too_long(lab):
         'session': session, 'secret': secret}).status, 'NOT_FOUND')
 
 
+def forgers_in_turn(lab):
+    """Each claim replaces the other on record: what a few of them prove, the log isn't filled with."""
+    cluster = lab.cluster()
+    relay = Relay(cluster)
+    one = relay.open(SCOPE, 'one').id
+    two = relay.open(SCOPE, 'two').id
+    for at in range(100):
+        verdict = relay.ask(claim={'scope': path_of(SCOPE),
+                                   'session': (one, two)[at % 2],
+                                   'epoch': 1000}).verify
+        equal('valid', verdict.valid, False)
+    found = [event for event in lab.baton(cluster, 'events', 'acme', '--from', 1)
+             if event['event'] == 'claim_rejected']
+    assert 2 <= len(found) <= 20, len(found)
+
+
 def false_claims_are_on_record(lab):
     cluster = lab.cluster()
     relay, other = Relay(cluster, label='r1'), Relay(cluster, label='r2')
@@ -298,5 +314,5 @@ def renewing_costs_no_log(lab):
 if __name__ == '__main__':
     run([retry_is_applied_once, sent_twice_at_once, same_nonce_same_lease,
          forgotten_sequences, relay_crashes, taken_from_a_live_relay,
-         drained_relay, detached_too_long, false_claims_are_on_record,
+         drained_relay, detached_too_long, forgers_in_turn, false_claims_are_on_record,
          state_goes_with_the_baton, renewing_costs_no_log])
