@@ -153,7 +153,7 @@ static void targets_are_encoded(void **state)
     static const char *const all[][2] = {
         {"/v1/leader/acme/alice", "/v1/leader/acme/alice"},
         {"/v1/leader/a%20b/%c3%a9", "/v1/leader/a%20b/%C3%A9"},
-        {"/v1/x?stale=1&cursor=7", "/v1/x?stale=1&cursor=7"},
+        {"/v1/x?limit=1&cursor=7", "/v1/x?limit=1&cursor=7"},
         {"/v1/100%25/%3F", "/v1/100%25/%3F"},
         {"/v1/x?a=1%262&b=%3D", "/v1/x?a=1%262&b=%3D"},
     };
