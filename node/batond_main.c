@@ -13,13 +13,14 @@
 
 #include "node/config.h"
 #include "transport/http.h"
+#include "transport/net.h"
 
 extern char **environ;
 
 #define INPUTS_A_TURN 1024u
 #define WAIT_MS_MAX   100u
 #define CLOSE_MS      300u
-#define ERROR_BYTES   1024u
+#define ERROR_BYTES   2048u
 
 static volatile sig_atomic_t stop_asked;
 static struct transport *volatile wake_transport;
@@ -82,30 +83,64 @@ static int fail(const struct node *n, const char *what, const char *why)
 
 /* --- opening --------------------------------------------------------------------------------------------------------------- */
 
-static bool read_secret(struct node *n, char *error, size_t error_bytes)
+/* A setting that's well-formed, but can't be used. */
+static bool complain(const struct node *n, const char *name, const char *why,
+                     char error[ERROR_BYTES])
+{
+    char named[CONFIG_NAMED_BYTES];
+    config_where(&n->config, name, named);
+    (void)snprintf(error, ERROR_BYTES, "%s: %s", named, why);
+    return false;
+}
+
+static bool read_secret(struct node *n, char error[ERROR_BYTES])
 {
     const char *path = n->config.secret_file;
+    char why[CONFIG_PATH_BYTES + 128];
     if (path[0] == 0) {
         return true;
     }
     FILE *f = fopen(path, "re");
     if (f == NULL) {
-        (void)snprintf(error, error_bytes, "%s: %s", path, strerror(errno));
-        return false;
+        (void)snprintf(why, sizeof why, "can't read %s: %s", path,
+                       strerror(errno));
+        return complain(n, "secret-file", why, error);
     }
     n->secret_n = fread(n->secret, 1, sizeof n->secret, f);
+    int failed = ferror(f) != 0 ? errno : 0;
     (void)fclose(f);
+    if (failed != 0) {
+        (void)snprintf(why, sizeof why, "can't read %s: %s", path,
+                       strerror(failed));
+        return complain(n, "secret-file", why, error);
+    }
     while (n->secret_n > 0 && (n->secret[n->secret_n - 1] == '\n' ||
                                n->secret[n->secret_n - 1] == '\r')) {
         n->secret_n--;
     }
     if (n->secret_n < 16 || n->secret_n == sizeof n->secret) {
-        (void)snprintf(error, error_bytes,
-                       "%s: expected a secret of 16 to 255 bytes, got %zu",
-                       path, n->secret_n);
-        return false;
+        (void)snprintf(why, sizeof why,
+                       "%s: expected a secret of 16 to 255 bytes, got %zu%s",
+                       path, n->secret_n,
+                       n->secret_n == sizeof n->secret ? " or more" : "");
+        return complain(n, "secret-file", why, error);
     }
     return true;
+}
+
+static bool check_tls(const struct node *n, char error[ERROR_BYTES])
+{
+    const struct config *c = &n->config;
+    char why[2 * CONFIG_PATH_BYTES];
+    if (c->tls_ca[0] == 0) {
+        return true;
+    }
+    net_start();
+    const char *wrong =
+        net_tls_wrong_file(c->tls_ca, c->tls_cert_key, why, sizeof why);
+    return wrong == NULL ||
+           complain(n, wrong == c->tls_ca ? "tls-ca" : "tls-cert-key", why,
+                    error);
 }
 
 static bool open_store(struct node *n, char *error, size_t error_bytes)
@@ -173,9 +208,22 @@ static bool open_turn(struct node *n, char *error, size_t error_bytes)
     return n->turn != NULL;
 }
 
-static const char *or_listen(const char *listen, const char *address)
+static bool open_http(struct node *n, char *error, size_t error_bytes)
 {
-    return listen[0] != 0 ? listen : address;
+    struct config_listen l = config_listen(&n->config, CONFIG_HTTP);
+    char named[CONFIG_NAMED_BYTES];
+    char why[512] = "";
+    if (l.address[0] == 0) {
+        return true;
+    }
+    struct http_options h = {
+        .listen = l.address, .connections_max = 256, .timeout_ms = 5000};
+    n->http = http_open(n->transport, &h, why, sizeof why);
+    if (n->http == NULL) {
+        config_where(&n->config, l.setting, named);
+        (void)snprintf(error, error_bytes, "%s: %s", named, why);
+    }
+    return n->http != NULL;
 }
 
 static bool open_transport(struct node *n, char *error, size_t error_bytes)
@@ -186,17 +234,29 @@ static bool open_transport(struct node *n, char *error, size_t error_bytes)
     struct turn_options turn;
     set_turn_options(n, &turn);
     turn_common_settings(&turn, settings, sizeof settings);
+    struct config_listen peer = config_listen(c, CONFIG_PEER);
+    struct config_listen client = config_listen(c, CONFIG_CLIENT);
+    char named[TRANSPORT_LISTENERS][CONFIG_NAMED_BYTES];
+    config_where(c, peer.setting, named[TRANSPORT_LISTEN_PEER]);
+    config_where(c, client.setting, named[TRANSPORT_LISTEN_CLIENT]);
+    config_where(c, "admin", named[TRANSPORT_LISTEN_ADMIN]);
     struct transport_options o = {
         .node = (uint32_t)c->id,
         .settings = settings,
         .cluster = c->cluster_id,
         .incarnation = n->boot.incarnation,
         .boot = n->boot.boot,
-        .peer_listen = or_listen(c->listen_peer, self->peer),
-        .client_listen = or_listen(c->listen_client, self->client),
+        .peer_listen = peer.address,
+        .client_listen = client.address,
         .client_advertise = self->client,
         .http_advertise = self->http,
         .admin_path = c->admin,
+        .listen_names =
+            {
+                [TRANSPORT_LISTEN_PEER] = named[TRANSPORT_LISTEN_PEER],
+                [TRANSPORT_LISTEN_CLIENT] = named[TRANSPORT_LISTEN_CLIENT],
+                [TRANSPORT_LISTEN_ADMIN] = named[TRANSPORT_LISTEN_ADMIN],
+            },
         .secret = n->secret_n > 0 ? n->secret : NULL,
         .secret_bytes = n->secret_n,
         .tls_ca_file = c->tls_ca[0] != 0 ? c->tls_ca : NULL,
@@ -214,14 +274,7 @@ static bool open_transport(struct node *n, char *error, size_t error_bytes)
         return false;
     }
     turn_set_transport(n->turn, t, clock_ms(CLOCK_BOOTTIME));
-    const char *http = or_listen(c->listen_http, self->http);
-    if (http[0] == 0) {
-        return true;
-    }
-    struct http_options h = {
-        .listen = http, .connections_max = 256, .timeout_ms = 5000};
-    n->http = http_open(t, &h, error, error_bytes);
-    return n->http != NULL;
+    return open_http(n, error, error_bytes);
 }
 
 /* Each connection is a descriptor; running out of them is worse than refusing at the door. */
@@ -273,9 +326,6 @@ static int open_data(struct node *n)
 static int open_all(struct node *n)
 {
     char error[ERROR_BYTES] = "";
-    if (!read_secret(n, error, sizeof error)) {
-        return fail(n, "secret-file", error);
-    }
     if (open_data(n) != 0) {
         return 1;
     }
@@ -395,14 +445,16 @@ int main(int argc, char **argv)
     static struct node node;
     struct config_source source = {argc, argv, environ};
     char error[ERROR_BYTES];
-    switch (config_read(&node.config, &source, error, sizeof error)) {
-    case CONFIG_DONE:
+    enum config_result read =
+        config_read(&node.config, &source, error, sizeof error);
+    if (read == CONFIG_DONE) {
         return 0;
-    case CONFIG_WRONG:
+    }
+    if (read == CONFIG_WRONG || !read_secret(&node, error) ||
+        !check_tls(&node, error)) {
         (void)fprintf(stderr, "batond: %s\n", error);
-        return 2;
-    case CONFIG_RUN:
-        break;
+        (void)fflush(stderr);
+        _exit(2); /* NNG may be running: see end() */
     }
     log_set((uint32_t)node.config.id, node.config.level);
     set_signals();

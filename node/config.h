@@ -1,6 +1,6 @@
 /* config.h - what batond is told: by flags, by BATON_* in the environment, by a file; flags win over the environment, which wins over the file.
  *
- * One table in config.c has every setting: its name, range, default and a sentence. --help, the check, and docs/operations.md (which a
+ * One table in config_table.c has every setting: its name, range, default and a sentence. --help, the check, and docs/operations.md (which a
  * test compares with it) come from that table. Anything unknown or out of range stops the start, with where it was and what was expected. */
 #ifndef NODE_CONFIG_H
 #define NODE_CONFIG_H
@@ -8,8 +8,11 @@
 #include "node/log.h"
 #include "node/turn.h"
 
-#define CONFIG_PATH_BYTES 512
-#define CONFIG_LIST_BYTES 2048 /* of addresses */
+#define CONFIG_PATH_BYTES   512
+#define CONFIG_LIST_BYTES   2048 /* of addresses */
+#define CONFIG_SETTINGS_MAX 64
+#define CONFIG_WHERE_BYTES  (CONFIG_PATH_BYTES + 32)
+#define CONFIG_NAMED_BYTES  (CONFIG_WHERE_BYTES + 64)
 
 struct config {
     uint64_t id;
@@ -53,6 +56,9 @@ struct config {
     uint64_t cluster_id;
     struct turn_member members[RAFT_NODES_MAX];
     uint32_t members_n;
+
+    /* Where each setting, by its place in the table, got its value: "batond.conf:7", "command line". Empty: it has its default. */
+    char where[CONFIG_SETTINGS_MAX][CONFIG_WHERE_BYTES];
 };
 
 enum config_result {
@@ -63,7 +69,7 @@ enum config_result {
 
 struct config_source {
     int argc;
-    char **argv;
+    char **argv;        /* ends with NULL, as main()'s */
     char **environment; /* as environ */
 };
 enum config_result config_read(struct config *out,
@@ -71,6 +77,22 @@ enum config_result config_read(struct config *out,
                                size_t error_bytes);
 /* The member that's us. */
 const struct turn_member *config_self(const struct config *c);
+
+enum config_listener {
+    CONFIG_PEER,
+    CONFIG_CLIENT,
+    CONFIG_HTTP,
+};
+struct config_listen {
+    const char *setting; /* that the address is from */
+    const char *address; /* empty: don't */
+};
+/* Where to listen: as the setting for it says, else at the address that others are told. */
+struct config_listen config_listen(const struct config *c,
+                                   enum config_listener which);
+/* "batond.conf:7: peers": a setting, and where it was given, for whoever finds out later that it can't be used. Just "peers" if nowhere. */
+void config_where(const struct config *c, const char *name,
+                  char out[CONFIG_NAMED_BYTES]);
 /* Every setting as a Markdown table, for docs/operations.md. */
 void config_print_table(void);
 

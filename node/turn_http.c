@@ -9,11 +9,15 @@
  *
  *   /metrics   /healthz   /readyz   /status
  *   /v1/leader/NAMESPACE/GROUP[/DEVICE]      ?consistency=stale | lease
- *   /v1/sessions/NAMESPACE[/GROUP]           ?consistency=stale, ?cursor=N, ?limit=N                                          */
+ *   /v1/sessions/NAMESPACE[/GROUP]           ?consistency=stale, ?cursor=N, ?limit=N
+ *
+ * What begins with /v1/ refuses parameters that it doesn't know: who writes ?stale must not take the answer for a stale one. The others
+ * have none and ignore any, for health checks add their own to get past caches. */
 
 #define JSON_BYTES      (1u << 20)
 #define PARTS_MAX       4u
 #define HTTP_TIMEOUT_MS 4000u
+#define WHY_BYTES       256u
 
 static void reply_text(struct turn *t, uint64_t ticket, uint32_t status,
                        const char *text)
@@ -75,35 +79,66 @@ static struct json_writer json_begin(struct turn *t)
     return w;
 }
 
-static void leader_hint(struct turn *t, struct json_writer *w)
+static void put_text(struct json_writer *w, const char *key, const char *text)
+{
+    json_key(w, key);
+    json_cstring(w, text);
+}
+
+static void put_number(struct json_writer *w, const char *key, uint64_t number)
+{
+    json_key(w, key);
+    json_u64(w, number);
+}
+
+/* 64 bits: a string, see docs/protocol.md. */
+static void put_id(struct json_writer *w, const char *key, uint64_t id)
+{
+    json_key(w, key);
+    json_u64_string(w, id);
+}
+
+static void put_error(struct json_writer *w, enum baton_status status,
+                      const char *message)
+{
+    put_text(w, "error", status_name(status));
+    put_text(w, "message", message);
+}
+
+/* What isn't known is left out. */
+static void put_leader_hint(struct turn *t, struct json_writer *w)
 {
     const struct turn_member *leader =
         turn_member_find(t, raft_leader(t->raft));
-    if (leader != NULL) {
-        json_key(w, "leader");
-        json_u64(w, leader->id);
-        json_key(w, "leader_http");
-        json_cstring(w, leader->http);
+    if (leader == NULL) {
+        return;
     }
+    put_number(w, "leader", leader->id);
+    if (leader->http[0] != 0) {
+        put_text(w, "leader_http", leader->http);
+    }
+}
+
+static void refuse(struct turn *t, uint64_t ticket, enum baton_status status,
+                   const char *message)
+{
+    arena_reset(&t->answer);
+    struct json_writer w = json_begin(t);
+    json_object_begin(&w);
+    put_error(&w, status, message);
+    if (status == BATON_NOT_LEADER) {
+        put_leader_hint(t, &w);
+    }
+    json_object_end(&w);
+    reply_json(t, ticket, http_status(status), &w);
 }
 
 void turn_http_refuse(struct turn *t, uint64_t ticket, enum baton_status status,
                       uint32_t reason, int64_t detail)
 {
     char text[400];
-    arena_reset(&t->answer);
-    struct json_writer w = json_begin(t);
     (void)status_text(status, reason, detail, text, sizeof text);
-    json_object_begin(&w);
-    json_key(&w, "error");
-    json_cstring(&w, status_name(status));
-    json_key(&w, "message");
-    json_cstring(&w, text);
-    if (status == BATON_NOT_LEADER) {
-        leader_hint(t, &w);
-    }
-    json_object_end(&w);
-    reply_json(t, ticket, http_status(status), &w);
+    refuse(t, ticket, status, text);
 }
 
 static void put_leader(struct json_writer *w, const Pb__LeaderResult *r,
@@ -115,30 +150,20 @@ static void put_leader(struct json_writer *w, const Pb__LeaderResult *r,
     (void)snprintf(scope, sizeof scope, "%s/%s%s%s", r->scope->namespace_,
                    r->scope->group, r->scope->device[0] == 0 ? "" : "/",
                    r->scope->device);
-    json_key(w, "scope");
-    json_cstring(w, scope);
-    json_key(w, "session");
-    json_u64_string(w, r->session);
-    json_key(w, "device");
-    json_cstring(w, r->device);
-    json_key(w, "tab");
-    json_cstring(w, r->tab);
-    json_key(w, "epoch");
-    json_u64_string(w, r->epoch);
-    json_key(w, "backup");
-    json_u64_string(w, r->backup);
-    json_key(w, "since_ms");
-    json_u64(w, r->since_ms);
-    json_key(w, "revision");
-    json_u64_string(w, revision);
-    json_key(w, "consistency");
-    json_cstring(w, r->consistency < countof(consistencies)
-                        ? consistencies[r->consistency]
-                        : "unknown");
-    json_key(w, "age_ms");
-    json_u64(w, r->age_ms);
-    json_key(w, "relay");
-    json_cstring(w, r->relay);
+    put_text(w, "scope", scope);
+    put_id(w, "session", r->session);
+    put_text(w, "device", r->device);
+    put_text(w, "tab", r->tab);
+    put_id(w, "epoch", r->epoch);
+    put_id(w, "backup", r->backup);
+    put_number(w, "since_ms", r->since_ms);
+    put_id(w, "revision", revision);
+    put_text(w, "consistency",
+             r->consistency < countof(consistencies)
+                 ? consistencies[r->consistency]
+                 : "unknown");
+    put_number(w, "age_ms", r->age_ms);
+    put_text(w, "relay", r->relay);
 }
 
 static const char *role_text(Pb__Role role)
@@ -163,24 +188,17 @@ static void put_session(struct json_writer *w, const Pb__SessionInfo *s)
     char group[2 * NAME_BYTES_MAX + 2];
     (void)snprintf(group, sizeof group, "%s/%s", s->namespace_, s->group);
     json_object_begin(w);
-    json_key(w, "session");
-    json_u64_string(w, s->session);
-    json_key(w, "group");
-    json_cstring(w, group);
-    json_key(w, "device");
-    json_cstring(w, s->device);
-    json_key(w, "tab");
-    json_cstring(w, s->tab);
-    json_key(w, "role");
-    json_cstring(w, role_text(s->role));
+    put_id(w, "session", s->session);
+    put_text(w, "group", group);
+    put_text(w, "device", s->device);
+    put_text(w, "tab", s->tab);
+    put_text(w, "role", role_text(s->role));
     json_key(w, "group_leader");
     json_bool(w, s->group_leader);
     json_key(w, "score");
     json_i64(w, s->score);
-    json_key(w, "lease");
-    json_u64_string(w, s->lease);
-    json_key(w, "state");
-    json_cstring(w, s->detached ? "detached" : "attached");
+    put_id(w, "lease", s->lease);
+    put_text(w, "state", s->detached ? "detached" : "attached");
     json_object_end(w);
 }
 
@@ -193,24 +211,19 @@ static void put_sessions(struct json_writer *w, const Pb__SessionsResult *r,
         put_session(w, r->sessions[i]);
     }
     json_array_end(w);
-    json_key(w, "next");
-    json_u64_string(w, r->next);
-    json_key(w, "revision");
-    json_u64_string(w, revision);
-    json_key(w, "age_ms");
-    json_u64(w, r->age_ms);
+    put_id(w, "next", r->next);
+    put_id(w, "revision", revision);
+    put_number(w, "age_ms", r->age_ms);
 }
 
 void turn_http_answer(struct turn *t, uint64_t ticket,
                       const Pb__ClientMessage *m)
 {
+    enum baton_status status = (enum baton_status)m->status;
     struct json_writer w = json_begin(t);
     json_object_begin(&w);
-    if (m->status != PB__STATUS__OK) {
-        json_key(&w, "error");
-        json_cstring(&w, status_name((enum baton_status)m->status));
-        json_key(&w, "message");
-        json_cstring(&w, m->message);
+    if (status != BATON_OK) {
+        put_error(&w, status, m->message);
     }
     if (m->result_case == PB__CLIENT_MESSAGE__RESULT_LEADER_RESULT) {
         put_leader(&w, m->leader_result, m->revision);
@@ -218,7 +231,7 @@ void turn_http_answer(struct turn *t, uint64_t ticket,
         put_sessions(&w, m->sessions, m->revision);
     }
     json_object_end(&w);
-    reply_json(t, ticket, http_status((enum baton_status)m->status), &w);
+    reply_json(t, ticket, http_status(status), &w);
 }
 
 /* --- the request ------------------------------------------------------------------------------------------------------------- */
@@ -259,26 +272,6 @@ static char *segment(struct turn *t, struct bytes in)
                : NULL;
 }
 
-/* The value of one query parameter; n == 0 if it isn't there. */
-static struct bytes parameter(struct bytes query, const char *name)
-{
-    size_t name_n = strlen(name);
-    size_t at = 0;
-    while (at < query.n) {
-        size_t end = at;
-        while (end < query.n && query.data[end] != '&') {
-            end++;
-        }
-        if (end - at > name_n && memcmp(query.data + at, name, name_n) == 0 &&
-            query.data[at + name_n] == '=') {
-            return (struct bytes){query.data + at + name_n + 1,
-                                  end - at - name_n - 1};
-        }
-        at = end + 1;
-    }
-    return (struct bytes){NULL, 0};
-}
-
 static bool same(struct bytes a, const char *b)
 {
     return a.n == strlen(b) && memcmp(a.data, b, a.n) == 0;
@@ -296,27 +289,102 @@ static bool number(struct bytes text, uint64_t *out)
         value = value * 10 + (uint64_t)(text.data[i] - '0');
     }
     *out = value;
+    return text.n > 0;
+}
+
+static bool set_consistency(struct bytes text, struct read *read)
+{
+    if (same(text, "linearizable")) {
+        read->consistency = PB__CONSISTENCY__LINEARIZABLE;
+    } else if (same(text, "stale")) {
+        read->consistency = PB__CONSISTENCY__STALE;
+    } else if (same(text, "lease")) {
+        read->consistency = PB__CONSISTENCY__LEASE;
+    } else {
+        return false;
+    }
     return true;
 }
 
-static bool query_of(struct bytes query, struct read *read)
+static bool set_cursor(struct bytes text, struct read *read)
 {
-    struct bytes consistency = parameter(query, "consistency");
+    return number(text, &read->cursor);
+}
+
+static bool set_limit(struct bytes text, struct read *read)
+{
     uint64_t limit = 0;
-    if (consistency.n > 0) {
-        if (same(consistency, "stale")) {
-            read->consistency = PB__CONSISTENCY__STALE;
-        } else if (same(consistency, "lease")) {
-            read->consistency = PB__CONSISTENCY__LEASE;
-        } else if (!same(consistency, "linearizable")) {
-            return false;
-        }
-    }
-    if (!number(parameter(query, "cursor"), &read->cursor) ||
-        !number(parameter(query, "limit"), &limit) || limit > UINT32_MAX) {
+    if (!number(text, &limit) || limit > UINT32_MAX) {
         return false;
     }
     read->limit = (uint32_t)limit;
+    return true;
+}
+
+static const struct parameter {
+    const char *name;
+    bool (*set)(struct bytes text, struct read *read);
+    const char *expected;
+} parameters[] = {
+    /* Leaders have the first of them, sessions all. */
+    {"consistency", set_consistency, "linearizable, stale or lease"},
+    {"cursor", set_cursor, "a whole number, `next` of the page before"},
+    {"limit", set_limit, "a whole number up to 4294967295"},
+};
+
+/* NAME=VALUE, or NAME alone. False, and a sentence: it can't be understood. */
+static bool take_parameter(struct bytes text, struct read *read, uint32_t *seen,
+                           char why[WHY_BYTES])
+{
+    const uint8_t *equals = memchr(text.data, '=', text.n);
+    size_t n = equals == NULL ? text.n : (size_t)(equals - text.data);
+    struct bytes name = {text.data, n};
+    struct bytes value = {text.data + n, 0};
+    size_t known_n = read->kind == READ_SESSIONS ? countof(parameters) : 1;
+    if (equals != NULL) {
+        value = (struct bytes){equals + 1, text.n - n - 1};
+    }
+    for (size_t i = 0; i < known_n; i++) {
+        const struct parameter *p = &parameters[i];
+        if (!same(name, p->name)) {
+            continue;
+        }
+        if ((*seen & 1u << i) != 0) {
+            (void)snprintf(why, WHY_BYTES,
+                           "%s is given twice: expected it once", p->name);
+            return false;
+        }
+        *seen |= 1u << i;
+        if (!p->set(value, read)) {
+            (void)snprintf(why, WHY_BYTES, "%s: expected %s, got \"%.*s\"",
+                           p->name, p->expected, (int)min_u64(value.n, 64),
+                           (const char *)value.data);
+            return false;
+        }
+        return true;
+    }
+    (void)snprintf(
+        why, WHY_BYTES, "there is no parameter \"%.*s\" here: expected %s",
+        (int)min_u64(name.n, 64), (const char *)name.data,
+        known_n == 1 ? "consistency" : "consistency, cursor or limit");
+    return false;
+}
+
+static bool take_query(struct bytes query, struct read *read,
+                       char why[WHY_BYTES])
+{
+    uint32_t seen = 0;
+    size_t at = 0;
+    while (at < query.n) {
+        const uint8_t *from = query.data + at;
+        const uint8_t *mark = memchr(from, '&', query.n - at);
+        size_t n = mark == NULL ? query.n - at : (size_t)(mark - from);
+        if (n > 0 &&
+            !take_parameter((struct bytes){from, n}, read, &seen, why)) {
+            return false;
+        }
+        at += n + 1;
+    }
     return true;
 }
 
@@ -343,6 +411,7 @@ static void api(struct turn *t, uint64_t ticket, enum read_kind kind,
                 struct bytes rest, struct bytes query)
 {
     char *parts[PARTS_MAX];
+    char why[WHY_BYTES];
     if (t->quarantined || t->stopping) {
         turn_http_refuse(t, ticket, BATON_UNAVAILABLE, REASON_NONE, 0);
         return;
@@ -357,14 +426,16 @@ static void api(struct turn *t, uint64_t ticket, enum read_kind kind,
     };
     size_t n = split(t, rest, parts);
     bool leader = kind == READ_LEADER;
-    if (n < (leader ? 2u : 1u) || n > (leader ? 3u : 2u) ||
-        !query_of(query, &read)) {
-        reply_text(t, ticket, 400,
-                   leader ? "GET /v1/leader/NAMESPACE/GROUP[/DEVICE]"
-                            "[?consistency=linearizable|stale|lease]\n"
-                          : "GET /v1/sessions/NAMESPACE[/GROUP]"
-                            "[?consistency=linearizable|stale|lease"
-                            "&cursor=N&limit=N]\n");
+    if (n < (leader ? 2u : 1u) || n > (leader ? 3u : 2u)) {
+        refuse(t, ticket, BATON_INVALID,
+               leader ? "expected GET /v1/leader/NAMESPACE/GROUP[/DEVICE], "
+                        "names of 1 to 128 bytes of UTF-8, percent-encoded"
+                      : "expected GET /v1/sessions/NAMESPACE[/GROUP], "
+                        "names of 1 to 128 bytes of UTF-8, percent-encoded");
+        return;
+    }
+    if (!take_query(query, &read, why)) {
+        refuse(t, ticket, BATON_INVALID, why);
         return;
     }
     path.namespace_ = parts[0];

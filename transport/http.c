@@ -208,56 +208,6 @@ static bool ask(struct http *h, struct lws *wsi, struct session *s,
 
 /* --- the HTTP thread's side: out ------------------------------------------------------------------------------------ */
 
-struct answer {
-    uint32_t status;
-    const char *content_type;
-    size_t body_n;
-    bool last; /* the connection closes after it */
-};
-
-/* False: the connection is to go. */
-static bool write_headers(struct lws *wsi, const struct answer *a)
-{
-    uint8_t memory[LWS_PRE + 1024];
-    uint8_t *start = memory + LWS_PRE;
-    uint8_t *at = start;
-    uint8_t *end = memory + sizeof memory - 1;
-    static const char no_store[] = "no-store";
-    static const char methods[] = "GET, HEAD";
-    static const char hang_up[] = "close";
-    bool failed =
-        lws_add_http_common_headers(wsi, a->status, a->content_type, a->body_n,
-                                    &at, end) != 0 ||
-        lws_add_http_header_by_token(wsi, WSI_TOKEN_HTTP_CACHE_CONTROL,
-                                     (const uint8_t *)no_store,
-                                     (int)strlen(no_store), &at, end) != 0;
-    if (!failed && a->status == 405) {
-        failed = lws_add_http_header_by_token(
-                     wsi, WSI_TOKEN_HTTP_ALLOW, (const uint8_t *)methods,
-                     (int)strlen(methods), &at, end) != 0;
-    }
-    if (!failed && a->last) {
-        failed = lws_add_http_header_by_token(
-                     wsi, WSI_TOKEN_CONNECTION, (const uint8_t *)hang_up,
-                     (int)strlen(hang_up), &at, end) != 0;
-    }
-    return !failed && lws_finalize_write_http_header(wsi, start, &at, end) == 0;
-}
-
-/* At once, without the loop; the connection closes after it. */
-static int refuse(struct lws *wsi, uint32_t status, const char *text)
-{
-    uint8_t memory[LWS_PRE + 256];
-    char *body = (char *)memory + LWS_PRE;
-    int n = snprintf(body, sizeof memory - LWS_PRE, "%u %s\n", status, text);
-    ASSERT(n > 0);
-    struct answer a = {status, "text/plain; charset=utf-8", (size_t)n, true};
-    if (write_headers(wsi, &a)) {
-        (void)lws_write(wsi, memory + LWS_PRE, (size_t)n, LWS_WRITE_HTTP_FINAL);
-    }
-    return -1;
-}
-
 static void end_request(struct http *h, struct session *s)
 {
     if (s->request == NULL) {
@@ -283,8 +233,8 @@ static int write_reply(struct http *h, struct lws *wsi, struct session *s)
         return 0;
     }
     if (!s->headers_sent) {
-        struct answer a = {r->status, r->content_type, r->body_n, false};
-        if (!write_headers(wsi, &a)) {
+        struct http_answer a = {r->status, r->content_type, r->body_n, false};
+        if (!http_write_headers(wsi, &a)) {
             return -1;
         }
         s->headers_sent = true;
@@ -312,24 +262,6 @@ static int write_reply(struct http *h, struct lws *wsi, struct session *s)
 
 /* --- libwebsockets' callback ---------------------------------------------------------------------------------------- */
 
-static size_t header_bytes(struct lws *wsi)
-{
-    size_t n = 0;
-    for (int i = 0; i < WSI_TOKEN_COUNT; i++) {
-        n += (size_t)lws_hdr_total_length(wsi, (enum lws_token_indexes)i);
-    }
-    return n;
-}
-
-static bool has_body(struct lws *wsi)
-{
-    char length[24] = "";
-    int n =
-        lws_hdr_copy(wsi, length, sizeof length, WSI_TOKEN_HTTP_CONTENT_LENGTH);
-    return n < 0 || (n > 0 && strcmp(length, "0") != 0) ||
-           lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0;
-}
-
 static int on_request(struct http *h, struct lws *wsi, struct session *s,
                       struct bytes path)
 {
@@ -338,21 +270,25 @@ static int on_request(struct http *h, struct lws *wsi, struct session *s,
     }
     s->head = lws_hdr_total_length(wsi, WSI_TOKEN_HEAD_URI) > 0;
     if (!s->head && lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) == 0) {
-        return refuse(wsi, 405, "only GET and HEAD");
+        return http_refuse(wsi, 405, "only GET and HEAD");
     }
-    if (header_bytes(wsi) > HEADER_BYTES_MAX + HTTP_TARGET_MAX) {
-        return refuse(wsi, 431, "headers too large");
+    if (http_header_bytes(wsi) > HEADER_BYTES_MAX + HTTP_TARGET_MAX) {
+        return http_refuse(wsi, 431, "headers too large");
     }
-    if (has_body(wsi)) {
-        return refuse(wsi, 413, "requests have no body here");
+    if (http_has_body(wsi)) {
+        return http_refuse(wsi, 413, "requests have no body here");
     }
     uint8_t target[HTTP_TARGET_ENCODED_MAX];
     size_t n = http_target(wsi, path, target);
     if (n == 0) {
-        return refuse(wsi, 414, "request target too long");
+        char text[64];
+        (void)snprintf(text, sizeof text,
+                       "the request's target is longer than %d bytes",
+                       HTTP_TARGET_MAX);
+        return http_refuse(wsi, 414, text);
     }
     if (!ask(h, wsi, s, (struct bytes){target, n})) {
-        return refuse(wsi, 503, "too many requests at once");
+        return http_refuse(wsi, 503, "too many requests at once");
     }
     return 0;
 }
@@ -412,7 +348,7 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason,
         return 0;
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
     case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
-        return refuse(wsi, 403, "no upgrades here");
+        return http_refuse(wsi, 403, "no upgrades here");
     case LWS_CALLBACK_CLOSED_HTTP:
     case LWS_CALLBACK_HTTP_DROP_PROTOCOL:
         if (s != NULL) {
@@ -466,6 +402,7 @@ static bool open_context(struct http *h, const struct http_options *o,
         info.options |= LWS_SERVER_OPTION_DISABLE_IPV6;
     }
     info.max_http_header_data = HEADER_MEMORY;
+    info.token_limits = &http_limits;
     info.fd_limit_per_thread = h->requests_n + OTHER_FDS;
     info.keepalive_timeout = IDLE_SECONDS;
     info.timeout_secs = IDLE_SECONDS;

@@ -10,6 +10,16 @@
 
 #include "transport/net.h"
 
+/* --- requests ------------------------------------------------------------------------------------------------------- */
+
+const struct lws_token_limits http_limits = {
+    .token_limit =
+        {
+            [WSI_TOKEN_GET_URI] = HTTP_TARGET_MAX + 1,
+            [WSI_TOKEN_HEAD_URI] = HTTP_TARGET_MAX + 1,
+        },
+};
+
 static bool is_plain(uint8_t c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
@@ -55,15 +65,13 @@ size_t http_target(struct lws *wsi, struct bytes path, uint8_t *out)
     }
     size_t n = encode(path, out);
     size_t used = path.n;
-    char part[1024];
+    /* As long as http_limits lets one be: of one that doesn't fit, it's said that there is none. */
+    char part[HTTP_TARGET_MAX + 2];
     for (int i = 0;; i++) {
         int part_n = lws_hdr_copy_fragment(wsi, part, sizeof part,
                                            WSI_TOKEN_HTTP_URI_ARGS, i);
-        if (part_n == -1) {
-            return n;
-        }
         if (part_n < 0) {
-            return 0; /* longer than `part` */
+            return n;
         }
         used += (size_t)part_n + 1;
         if (used > HTTP_TARGET_MAX) {
@@ -74,6 +82,88 @@ size_t http_target(struct lws *wsi, struct bytes path, uint8_t *out)
             (struct bytes){(const uint8_t *)part, (size_t)part_n}, out + n);
     }
 }
+
+size_t http_header_bytes(struct lws *wsi)
+{
+    size_t n = 0;
+    for (int i = 0; i < WSI_TOKEN_COUNT; i++) {
+        n += (size_t)lws_hdr_total_length(wsi, (enum lws_token_indexes)i);
+    }
+    return n;
+}
+
+bool http_has_body(struct lws *wsi)
+{
+    char length[24] = "";
+    int n =
+        lws_hdr_copy(wsi, length, sizeof length, WSI_TOKEN_HTTP_CONTENT_LENGTH);
+    return n < 0 || (n > 0 && strcmp(length, "0") != 0) ||
+           lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0;
+}
+
+/* --- answers -------------------------------------------------------------------------------------------------------- */
+
+bool http_write_headers(struct lws *wsi, const struct http_answer *a)
+{
+    uint8_t memory[LWS_PRE + 1024];
+    uint8_t *start = memory + LWS_PRE;
+    uint8_t *at = start;
+    uint8_t *end = memory + sizeof memory - 1;
+    static const char no_store[] = "no-store";
+    static const char methods[] = "GET, HEAD";
+    static const char hang_up[] = "close";
+    bool failed =
+        lws_add_http_common_headers(wsi, a->status, a->content_type, a->body_n,
+                                    &at, end) != 0 ||
+        lws_add_http_header_by_token(wsi, WSI_TOKEN_HTTP_CACHE_CONTROL,
+                                     (const uint8_t *)no_store,
+                                     (int)strlen(no_store), &at, end) != 0;
+    if (!failed && a->status == 405) {
+        failed = lws_add_http_header_by_token(
+                     wsi, WSI_TOKEN_HTTP_ALLOW, (const uint8_t *)methods,
+                     (int)strlen(methods), &at, end) != 0;
+    }
+    if (!failed && a->last) {
+        failed = lws_add_http_header_by_token(
+                     wsi, WSI_TOKEN_CONNECTION, (const uint8_t *)hang_up,
+                     (int)strlen(hang_up), &at, end) != 0;
+    }
+    return !failed && lws_finalize_write_http_header(wsi, start, &at, end) == 0;
+}
+
+int http_refuse(struct lws *wsi, uint32_t status, const char *text)
+{
+    uint8_t memory[LWS_PRE + 256];
+    char *body = (char *)memory + LWS_PRE;
+    int n = snprintf(body, sizeof memory - LWS_PRE, "%u %s\n", status, text);
+    ASSERT(n > 0);
+    struct http_answer a = {status, "text/plain; charset=utf-8", (size_t)n,
+                            true};
+    if (http_write_headers(wsi, &a)) {
+        (void)lws_write(wsi, memory + LWS_PRE, (size_t)n, LWS_WRITE_HTTP_FINAL);
+    }
+    return -1;
+}
+
+/* What libwebsockets refuses by itself gets a page of its own making, with no callback and no option to change it. So this takes the place
+ * of its function of this name, by which it sends them: a definition in the program comes before a shared library's. Two requests end here:
+ * one with a malformed escape, refused while its first line is read, and one for an upgrade that libwebsockets doesn't know. */
+int lws_return_http_status(struct lws *wsi, unsigned int code,
+                           const char *html_body)
+{
+    (void)html_body;
+    if (code != 403) {
+        return http_refuse(wsi, code, "refused");
+    }
+    return lws_hdr_total_length(wsi, WSI_TOKEN_UPGRADE) > 0
+               ? http_refuse(wsi, 403, "no upgrades here")
+               : http_refuse(
+                     wsi, 400,
+                     "malformed request target: expected two hex digits "
+                     "behind each %");
+}
+
+/* --- addresses ------------------------------------------------------------------------------------------------------ */
 
 bool http_resolve(const char *address, char host[HTTP_HOST_BYTES], int *port)
 {

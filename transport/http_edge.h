@@ -1,4 +1,5 @@
-/* http_edge.h - what HTTP needs around libwebsockets: request targets as they were asked for, addresses as it wants them. No state. */
+/* http_edge.h - what HTTP needs around libwebsockets: request targets as they were asked for, answers without the loop, addresses as it
+ * wants them. No state. */
 #ifndef TRANSPORT_HTTP_EDGE_H
 #define TRANSPORT_HTTP_EDGE_H
 
@@ -14,6 +15,25 @@
 /* libwebsockets has decoded the path and taken the query apart: together again, encoded, so that nothing in a name is taken for a
  * mark. `out` has HTTP_TARGET_ENCODED_MAX bytes. Bytes written; 0: longer than HTTP_TARGET_MAX before it was encoded. */
 size_t http_target(struct lws *wsi, struct bytes path, uint8_t *out);
+
+/* A target that is longer is cut off at these, and gets its 414: else it would fill the header memory, and libwebsockets would hang up. */
+extern const struct lws_token_limits http_limits;
+
+size_t http_header_bytes(struct lws *wsi);
+bool http_has_body(struct lws *wsi);
+
+struct http_answer {
+    uint32_t status;
+    const char *content_type;
+    size_t body_n;
+    bool last; /* the connection closes after it */
+};
+
+/* False: the connection is to go. */
+MUST_USE bool http_write_headers(struct lws *wsi, const struct http_answer *a);
+
+/* At once, with a line of text; the connection closes after it. Returns what a callback returns for that. */
+int http_refuse(struct lws *wsi, uint32_t status, const char *text);
 
 /* libwebsockets listens on a numeric address and a port; an empty host: on all. False: not HOST:PORT, or unknown. */
 MUST_USE bool http_resolve(const char *address, char host[HTTP_HOST_BYTES],

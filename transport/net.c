@@ -55,6 +55,44 @@ static int tls_config(nng_tls_config **out, nng_tls_mode mode,
     return rv;
 }
 
+const char *net_tls_wrong_file(const char *ca_file, const char *cert_key_file,
+                               char *error, size_t error_bytes)
+{
+    const char *files[] = {ca_file, cert_key_file};
+    for (size_t i = 0; i < countof(files); i++) {
+        if (access(files[i], R_OK) != 0) {
+            (void)snprintf(error, error_bytes, "can't read %s: %s", files[i],
+                           strerror(errno));
+            return files[i];
+        }
+    }
+    nng_tls_config *scratch = NULL;
+    int rv = nng_tls_config_alloc(&scratch, NNG_TLS_MODE_SERVER);
+    if (rv != 0) {
+        (void)snprintf(error, error_bytes, "no TLS here: %s", nng_strerror(rv));
+        return ca_file;
+    }
+    const char *wrong = NULL;
+    rv = nng_tls_config_ca_file(scratch, ca_file);
+    if (rv != 0) {
+        wrong = ca_file;
+        (void)snprintf(error, error_bytes,
+                       "%s: expected certificates in PEM: %s", ca_file,
+                       nng_strerror(rv));
+    } else {
+        rv = nng_tls_config_cert_key_file(scratch, cert_key_file, NULL);
+        if (rv != 0) {
+            wrong = cert_key_file;
+            (void)snprintf(error, error_bytes,
+                           "%s: expected a certificate and its key, without a "
+                           "passphrase, in PEM: %s",
+                           cert_key_file, nng_strerror(rv));
+        }
+    }
+    nng_tls_config_free(scratch);
+    return wrong;
+}
+
 bool net_tls_init(struct net_tls *tls, const char *ca_file,
                   const char *cert_key_file, char *error, size_t error_bytes)
 {
@@ -68,13 +106,9 @@ bool net_tls_init(struct net_tls *tls, const char *ca_file,
                        "and key");
         return false;
     }
-    const char *files[] = {ca_file, cert_key_file};
-    for (size_t i = 0; i < countof(files); i++) {
-        if (access(files[i], R_OK) != 0) {
-            (void)snprintf(error, error_bytes, "can't read %s: %s", files[i],
-                           strerror(errno));
-            return false;
-        }
+    if (net_tls_wrong_file(ca_file, cert_key_file, error, error_bytes) !=
+        NULL) {
+        return false;
     }
     int rv =
         tls_config(&tls->server, NNG_TLS_MODE_SERVER, ca_file, cert_key_file);

@@ -20,6 +20,11 @@ struct net_tls {
     nng_tls_config *client;
 };
 
+/* The first of the two that can't be used, and a sentence in error; NULL: both can. */
+MUST_USE const char *net_tls_wrong_file(const char *ca_file,
+                                        const char *cert_key_file, char *error,
+                                        size_t error_bytes);
+
 /* Both files NULL: plain. Mutual: each side shows a certificate of this CA and wants to see one. The CA is the cluster's own: who has
  * one is trusted, whatever host its name says (a node moves). False, and a sentence in error. */
 MUST_USE bool net_tls_init(struct net_tls *tls, const char *ca_file,

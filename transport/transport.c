@@ -34,6 +34,7 @@ static bool copy_options(struct transport *t, const struct transport_options *o)
     t->o.http_advertise = NULL;
     t->o.tls_ca_file = NULL;
     t->o.tls_cert_key_file = NULL;
+    memset((void *)t->o.listen_names, 0, sizeof t->o.listen_names);
     t->o.secret = NULL;
     if (t->o.hello_ms == 0) {
         t->o.hello_ms = 5000;
@@ -89,23 +90,34 @@ static bool make_self(struct transport *t, const struct transport_options *o,
     return true;
 }
 
-static bool open_listeners(struct transport *t, char *error, size_t error_bytes)
+static bool open_listeners(struct transport *t, const char *const *names,
+                           char *error, size_t error_bytes)
 {
     const struct {
         struct net_listener *listener;
         struct net_listen_options options;
-    } all[] = {
-        {&t->peer_listener,
-         {.address = t->o.peer_listen, .tls = t->tls.server, .user = t}},
-        {&t->client_listener,
-         {.address = t->o.client_listen, .tls = t->tls.server, .user = t}},
-        {&t->admin_listener,
-         {.address = t->o.admin_path, .ipc = true, .user = t}},
+    } all[TRANSPORT_LISTENERS] = {
+        [TRANSPORT_LISTEN_PEER] = {&t->peer_listener,
+                                   {.address = t->o.peer_listen,
+                                    .tls = t->tls.server,
+                                    .user = t}},
+        [TRANSPORT_LISTEN_CLIENT] = {&t->client_listener,
+                                     {.address = t->o.client_listen,
+                                      .tls = t->tls.server,
+                                      .user = t}},
+        [TRANSPORT_LISTEN_ADMIN] = {&t->admin_listener,
+                                    {.address = t->o.admin_path,
+                                     .ipc = true,
+                                     .user = t}},
     };
     for (size_t i = 0; i < countof(all); i++) {
+        char why[512] = "";
         if (all[i].options.address != NULL &&
-            !net_listen(all[i].listener, &t->env.inbox, &all[i].options, error,
-                        error_bytes)) {
+            !net_listen(all[i].listener, &t->env.inbox, &all[i].options, why,
+                        sizeof why)) {
+            (void)snprintf(error, error_bytes, "%s%s%s",
+                           names[i] == NULL ? "" : names[i],
+                           names[i] == NULL ? "" : ": ", why);
             return false;
         }
     }
@@ -142,7 +154,7 @@ struct transport *transport_open(const struct transport_options *options,
     } else if (make_self(t, options, error, error_bytes) &&
                net_tls_init(&t->tls, options->tls_ca_file,
                             options->tls_cert_key_file, error, error_bytes) &&
-               open_listeners(t, error, error_bytes)) {
+               open_listeners(t, options->listen_names, error, error_bytes)) {
         return t;
     }
     transport_close(t, 0);

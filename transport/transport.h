@@ -27,6 +27,13 @@ struct transport_peer {
     char address[128]; /* HOST:PORT */
 };
 
+enum transport_listener {
+    TRANSPORT_LISTEN_PEER,
+    TRANSPORT_LISTEN_CLIENT,
+    TRANSPORT_LISTEN_ADMIN,
+    TRANSPORT_LISTENERS,
+};
+
 struct transport_options {
     uint32_t node;
     uint64_t cluster;
@@ -38,22 +45,22 @@ struct transport_options {
     const char *http_advertise;
     const char *settings;   /* told to peers as it is; NULL: none */
     const char *admin_path; /* NULL: none */
-    const char *secret;     /* of the cluster; NULL: peers prove nothing */
+    /* Where each address is from: begins the sentence if it can't be listened on. NULL: nothing does. */
+    const char *listen_names[TRANSPORT_LISTENERS];
+    const char *secret; /* of the cluster; NULL: peers prove nothing */
     size_t secret_bytes;
-    /* with cert+key: TLS for peers and clients, both sides must show a certificate of this CA; NULL: plain */
+    /* With certificate and key: TLS for peers and clients, both sides must show a certificate of this CA. NULL: plain. */
     const char *tls_ca_file;
     const char *tls_cert_key_file;
     uint32_t connections_max;    /* clients; more are told so and closed */
     uint64_t peer_queue_bytes;   /* output bound of one peer, e.g. 64 MiB */
     uint64_t client_queue_bytes; /* output bound of one client connection */
     uint32_t hello_ms;           /* deadline of a Hello, 5,000 */
-    uint32_t
-        stall_ms; /* nothing could be written to a peer for so long: closed, and dialled anew; to a client, for six times as
-                          long: closed. What was queued is freed. 0: 10,000 */
-    void (*log)(
-        void *arg, int level,
-        const char *
-            line); /* "event key=value ..."; level 0 error .. 3 debug; loop's thread only */
+    /* Nothing could be written to a peer for so long: closed, and dialled anew; to a client, for six times as long: closed. What was queued
+     * is freed. 0: 10,000. */
+    uint32_t stall_ms;
+    /* "event key=value ..."; level 0 error .. 3 debug; loop's thread only. */
+    void (*log)(void *arg, int level, const char *line);
     void *log_arg;
 };
 

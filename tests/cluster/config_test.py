@@ -63,7 +63,7 @@ def out_of_range(lab):
             ('checkpoint-entries', '-1', ('checkpoint-entries', '16')),
             ('log-level', 'loud', ('log-level', 'error, warn, info')),
             ('peers', '1=localhost', ('peers', 'ID=HOST:PORT')),
-            ('peers', '2=127.0.0.1:1', ('peers', 'ID=HOST:PORT')),
+            ('peers', '2=127.0.0.1:1', ('peers', 'this node, 1')),
             ('peers', 'x=127.0.0.1:1', ('peers', 'ID=HOST:PORT')),
             ('peers', '1=127.0.0.1:99999', ('peers', 'ID=HOST:PORT')),
             ('clients', '2=127.0.0.1:1', ('clients', 'peers')),
@@ -151,20 +151,60 @@ def help_names_them_all(lab):
 def cannot_start(lab):
     """Settings that are well-formed, and don't fit this machine."""
     node, settings = settings_of(lab)
+    config = os.path.join(lab.folder, 'batond.conf')
     with socket.socket() as taken:
         host, port = node.client.split(':')
         taken.bind((host, int(port)))
         taken.listen()
-        refused(flags(settings), node.client, code=1)
+        refused(flags(settings), 'command line: clients: ', node.client,
+                code=1)
+        with open(config, 'w', encoding='utf-8') as file:
+            file.write('# where\nlisten-http = %s\n' % node.client)
+        refused(flags(dict(settings, clients='1=127.0.0.1:1'))
+                + ['--listen-client', node.peer.split(':')[0] + ':0',
+                   '--config', config],
+                config + ':2: listen-http: ', node.client, code=1)
+    refused(flags(dict(settings, **{'listen-peer': '192.0.2.1:7'})),
+            'command line: listen-peer: ', '192.0.2.1:7', code=1)
     path = os.path.join(lab.folder, 'a-file')
     with open(path, 'w', encoding='utf-8') as file:
         file.write('short')
+    refused(flags(dict(settings, admin=path)), 'command line: admin: ', path,
+            code=1)
     refused(flags(dict(settings, data=path)), path, code=1)
     refused(flags(dict(settings, data='/proc/nothing')), '/proc/nothing',
             code=1)
-    refused(flags(dict(settings, **{'secret-file': path})), path, '16', code=1)
-    refused(flags(dict(settings, **{'secret-file': path + 'x'})), path + 'x',
-            code=1)
+
+
+def files_that_cannot_be_used(lab):
+    """A wrong setting like any other: exit code 2, where it stands, and nothing was begun."""
+    node, settings = settings_of(lab)
+    config = os.path.join(lab.folder, 'batond.conf')
+    short = os.path.join(lab.folder, 'short')
+    with open(short, 'w', encoding='utf-8') as file:
+        file.write('short')
+    missing = short + '.missing'
+    for lines, place, words in (
+            (('secret-file = ' + short,), ':1: secret-file: ',
+             (short, '16 to 255 bytes', 'got 5')),
+            (('', 'secret-file = ' + missing), ':2: secret-file: ',
+             (missing, 'No such file')),
+            (('secret-file = ' + lab.folder,), ':1: secret-file: ',
+             (lab.folder, 'directory')),
+            (('tls-cert-key = ' + short, 'tls-ca = ' + missing),
+             ':2: tls-ca: ', (missing, 'No such file')),
+            (('tls-cert-key = ' + short, 'tls-ca = ' + short),
+             ':2: tls-ca: ', (short, 'PEM')),
+            (('peers = 1=%s,2=%s' % (node.peer, node.peer),), ':1: peers: ',
+             ('nodes 1 and 2', node.peer)),
+            (('# no port', 'listen-client = localhost'),
+             ':2: listen-client: ', ('HOST:PORT', 'localhost'))):
+        given = {key: value for key, value in settings.items()
+                 if not lines[0].startswith(key + ' ')}
+        with open(config, 'w', encoding='utf-8') as file:
+            file.write('\n'.join(lines) + '\n')
+        refused(flags(given) + ['--config', config], config + place, *words)
+    assert not os.path.exists(settings['data']), 'it made a directory'
 
 
 def log_lines(lab):
@@ -212,4 +252,5 @@ def settings_differ(lab):
 
 if __name__ == '__main__':
     run([settings_differ, unknown_ones, out_of_range, in_a_file, flags_win,
-         help_names_them_all, cannot_start, log_lines])
+         help_names_them_all, cannot_start, files_that_cannot_be_used,
+         log_lines])

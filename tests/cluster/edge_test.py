@@ -291,6 +291,18 @@ def http_reads(lab):
                  '/v1/leader/acme/alice?consistency=hearsay'):
         code, _, text = leader.get(path)
         assert code in (400, 404), '%s: %d %s' % (path, code, text)
+    for path, wanted, words in (
+            ('/v1/leader/acme/%zz', 400, 'two hex digits'),
+            ('/v1/leader/acme/' + 'x' * 9000, 414, '4096 bytes')):
+        code, _, text = leader.get(path)
+        equal(path[:40], code, wanted)
+        assert words in text, text
+    for query in ('stale', 'stale=', 'stale=maybe', 'stale=1'):
+        code, _, text = leader.get('/v1/leader/acme/alice?' + query)
+        said = json.loads(text)
+        equal(query, (code, said['error']), (400, 'INVALID'))
+        assert '"stale"' in said['message'] and \
+            'consistency' in said['message'], said
     quoted = urllib.parse.quote('\u00fc \u6f22')
     found = json.loads(leader.get('/v1/leader/acme/' + quoted)[2])
     equal('session', found['session'], str(odd))

@@ -6,7 +6,7 @@ import ssl
 import subprocess
 
 import wire
-from lab import Skip, equal, run
+from lab import BIN, Node, Skip, clean_environment, equal, run
 
 
 def openssl(*arguments):
@@ -100,5 +100,24 @@ def both_sides_prove_themselves(lab):
     equal('it was not let in', leader.metrics()['baton_peers_connected'], 1)
 
 
+def wrong_files_are_named(lab):
+    """A certificate without its key: refused before anything is begun."""
+    if shutil.which('openssl') is None:
+        raise Skip('openssl makes the certificates')
+    ours = Authority(lab.folder, 'ours')
+    node = Node(lab, 1, lab.folder)
+    made = subprocess.run(
+        [os.path.join(BIN, 'batond'), '--id', '1', '--data', node.data,
+         '--cluster', 'lab', '--peers', '1=' + node.peer, '--clients',
+         '1=' + node.client, '--tls-ca', ours.certificate, '--tls-cert-key',
+         ours.certificate], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, env=clean_environment(None),
+        timeout=20, check=False)
+    equal('exit code (%s)' % made.stdout, made.returncode, 2)
+    assert made.stdout.startswith('batond: command line: tls-cert-key: %s: '
+                                  % ours.certificate), made.stdout
+    assert not os.path.exists(node.data), 'it made a directory'
+
+
 if __name__ == '__main__':
-    run([both_sides_prove_themselves])
+    run([both_sides_prove_themselves, wrong_files_are_named])

@@ -330,8 +330,9 @@ static void test_wrong_files(void **state)
 static void test_needed(void **state)
 {
     (void)state;
-    static const char form[] = "command line: peers: expected ID=HOST:PORT,... "
-                               "with IDs from 1 that `peers` has";
+#define FORM(got)                                                              \
+    "command line: peers: expected ID=HOST:PORT,... with IDs from 1 to "       \
+    "1000000, got \"" got "\""
     static const struct {
         const char *flags[16];
         const char *error;
@@ -342,36 +343,111 @@ static void test_needed(void **state)
         {{"--id", "1", "--data", "d", "--cluster", "c"},
          "peers: needed: --peers 1=HOST:PORT,2=..."},
         {{NEEDED, "--heartbeat-ms", "334"},
-         "command line: heartbeat-ms: expected at most a third of election-ms"},
-        {{NEEDED, "--tls-ca", "x"},
-         "command line: tls-ca: needs tls-cert-key, and the other way round"},
+         "command line: heartbeat-ms: expected at most a third of election-ms, "
+         "which is 1000"},
+        {{NEEDED, "--election-ms", "299"},
+         "command line: election-ms: expected at least three times "
+         "heartbeat-ms, which is 100"},
+        {{NEEDED, "--tls-ca", "x"}, "command line: tls-ca: needs tls-cert-key"},
         {{NEEDED, "--tls-cert-key", "x"},
-         "tls-ca: needs tls-cert-key, and the other way round"},
+         "command line: tls-cert-key: needs tls-ca"},
         {{NEEDED, "--log-level", "loud"},
          "command line: log-level: expected error, warn, info or debug"},
         {{NEEDED, "--peers", "2=h:1"},
-         "command line: clients: expected ID=HOST:PORT,... "
-         "with IDs from 1 that `peers` has"},
-        {{NEEDED, "--clients", "", "--peers", "2=h:1"},
-         "command line: peers: doesn't have this node's id"},
+         "command line: peers: doesn't name this node, 1"},
+        {{NEEDED, "--clients", "1=h:2,2=h:3"},
+         "command line: clients: names node 2, which `peers` doesn't name"},
         {{NEEDED, "--clients", ""},
-         "command line: clients: doesn't have this node's id"},
+         "command line: clients: doesn't name this node, 1"},
         {{NEEDED, "--http", "7=h:1"},
-         "command line: http: expected ID=HOST:PORT,... with "
-         "IDs from 1 that `peers` has"},
-        {{NEEDED, "--peers", "h:1"}, form},
-        {{NEEDED, "--peers", "1=h"}, form},
-        {{NEEDED, "--peers", "1=:1"}, form},
-        {{NEEDED, "--peers", "1=h:"}, form},
-        {{NEEDED, "--peers", "1=h:0"}, form},
-        {{NEEDED, "--peers", "1=h:65536"}, form},
-        {{NEEDED, "--peers", "0=h:1"}, form},
-        {{NEEDED, "--peers", "x=h:1"}, form},
-        {{NEEDED, "--peers", "1000001=h:1"}, form},
+         "command line: http: names node 7, which `peers` doesn't name"},
+        {{NEEDED, "--peers", "1=h:1,1=h:3"},
+         "command line: peers: names node 1 twice"},
+        {{NEEDED, "--clients", "1=h:2,1=h:3"},
+         "command line: clients: names node 1 twice"},
+        {{NEEDED, "--peers", "h:1"}, FORM("h:1")},
+        {{NEEDED, "--peers", "1=h"}, FORM("1=h")},
+        {{NEEDED, "--peers", "1=:1"}, FORM("1=:1")},
+        {{NEEDED, "--peers", "1=h:"}, FORM("1=h:")},
+        {{NEEDED, "--peers", "1=h:0"}, FORM("1=h:0")},
+        {{NEEDED, "--peers", "1=h:65536"}, FORM("1=h:65536")},
+        {{NEEDED, "--peers", "1=a b:1"}, FORM("1=a b:1")},
+        {{NEEDED, "--peers", "0=h:1"}, FORM("0=h:1")},
+        {{NEEDED, "--peers", "x=h:1"}, FORM("x=h:1")},
+        {{NEEDED, "--peers", "=h:1"}, FORM("=h:1")},
+        {{NEEDED, "--peers", "1000001=h:1"}, FORM("1000001=h:1")},
+        {{NEEDED, "--peers", "0000000000000001=h:1"},
+         FORM("0000000000000001=h:1")},
     };
     for (size_t i = 0; i < countof(table); i++) {
         assert_wrong(table[i].flags, nothing, table[i].error);
     }
+}
+
+/* One listens at an address, for one purpose. */
+static void test_addresses_differ(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *flags[18];
+        const char *error;
+    } table[] = {
+        {{NEEDED, "--peers", "1=h:1,2=g:1,3=G:1"},
+         "command line: peers: nodes 2 and 3 have the same address, G:1"},
+        {{NEEDED, "--peers", "1=h:1,2=g:1", "--clients", "1=h:2,2=h:2"},
+         "command line: clients: nodes 1 and 2 have the same address, h:2"},
+        {{NEEDED, "--clients", "1=h:1"},
+         "command line: clients: node 1 has the address that node 1 has in "
+         "`peers`, h:1"},
+        {{NEEDED, "--peers", "1=h:1,2=g:1", "--clients", "1=h:2,2=h:1"},
+         "command line: clients: node 2 has the address that node 1 has in "
+         "`peers`, h:1"},
+        {{NEEDED, "--http", "1=h:2"},
+         "command line: http: node 1 has the address that node 1 has in "
+         "`clients`, h:2"},
+        {{NEEDED, "--listen-peer", "0.0.0.0"},
+         "command line: listen-peer: expected HOST:PORT, got \"0.0.0.0\""},
+        {{NEEDED, "--listen-client", "0.0.0.0:x"},
+         "command line: listen-client: expected HOST:PORT, got \"0.0.0.0:x\""},
+        {{NEEDED, "--listen-http", "::1:7"},
+         "command line: listen-http: expected HOST:PORT, got \"::1:7\""},
+        {{NEEDED, "--listen-client", "h:1"},
+         "command line: listen-client: has the address of peers, h:1"},
+        {{NEEDED, "--listen-peer", ":1", "--listen-http", ":1"},
+         "command line: listen-peer: has the address of listen-http, :1"},
+    };
+    for (size_t i = 0; i < countof(table); i++) {
+        assert_wrong(table[i].flags, nothing, table[i].error);
+    }
+    const char *path = file_with("peers = 1=h:1,\n  2=h:1\nclients = 1=h:2\n");
+    char want[256];
+    const char *const flags[] = {"--config", path,        "--id", "1", "--data",
+                                 "/d",       "--cluster", "c",    NULL};
+    (void)snprintf(want, sizeof want,
+                   "%s:2: peers: nodes 1 and 2 have the same address, h:1",
+                   path);
+    assert_wrong(flags, nothing, want);
+    (void)unlink(path);
+}
+
+static void test_listening(void **state)
+{
+    (void)state;
+    const char *const flags[] = {NEEDED, "--listen-client", ":2", NULL};
+    char named[CONFIG_NAMED_BYTES];
+    assert_runs(flags, nothing);
+    struct config_listen l = config_listen(&config, CONFIG_PEER);
+    assert_string_equal(l.setting, "peers");
+    assert_string_equal(l.address, "h:1");
+    l = config_listen(&config, CONFIG_CLIENT);
+    assert_string_equal(l.setting, "listen-client");
+    assert_string_equal(l.address, ":2");
+    l = config_listen(&config, CONFIG_HTTP);
+    assert_string_equal(l.address, "");
+    config_where(&config, "listen-client", named);
+    assert_string_equal(named, "command line: listen-client");
+    config_where(&config, "admin", named);
+    assert_string_equal(named, "admin");
 }
 
 static void test_too_many_members(void **state)
@@ -384,10 +460,8 @@ static void test_too_many_members(void **state)
                                i == 1 ? "" : ",", i, i);
     }
     const char *const flags[] = {NEEDED, "--peers", list, NULL};
-    assert_wrong(
-        flags, nothing,
-        "command line: peers: expected ID=HOST:PORT,... with IDs from 1 that "
-        "`peers` has");
+    assert_wrong(flags, nothing,
+                 "command line: peers: expected at most 16 nodes, got more");
 }
 
 static void test_names_make_ids(void **state)
@@ -418,6 +492,8 @@ int main(void)
         cmocka_unit_test(test_wrong_environment),
         cmocka_unit_test(test_wrong_files),
         cmocka_unit_test(test_needed),
+        cmocka_unit_test(test_addresses_differ),
+        cmocka_unit_test(test_listening),
         cmocka_unit_test(test_too_many_members),
         cmocka_unit_test(test_names_make_ids),
     };
