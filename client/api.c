@@ -195,14 +195,10 @@ static enum baton_status leave(struct baton *b, enum baton_leave how,
     Pb__Command command = PB__COMMAND__INIT;
     command.op_case = PB__COMMAND__OP_CLOSE_LEASE;
     command.close_lease = &close;
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_COMMAND;
-    request.command = &command;
+    Pb__ClientRequest request = request_of(&command.base);
     struct baton_call call = {.timeout_ms = timeout_ms};
-    struct ask ask = {.request = &request,
-                      .kind = CALL_MUTATION,
-                      .place = PLACE_LEADER,
-                      .call = &call};
+    struct ask ask = ask_of(&request);
+    ask.call = &call;
     struct answer answer;
     enum baton_status status = client_ask(b, &ask, &answer);
     answer_free(&answer);

@@ -32,50 +32,28 @@ Pb__Consistency cli_consistency(bool stale)
     return stale ? PB__CONSISTENCY__STALE : PB__CONSISTENCY__LINEARIZABLE;
 }
 
-enum call_place cli_place(const Pb__ClientRequest *request)
+Pb__ClientMessage *cli_ask(struct cli *c, ProtobufCMessage *op,
+                           Pb__ClientMessage__ResultCase want,
+                           void **out_memory, int *out_exit)
 {
-    Pb__Consistency consistency = PB__CONSISTENCY__LINEARIZABLE;
-    switch (request->op_case) {
-    case PB__CLIENT_REQUEST__OP_GET_LEADER:
-        consistency = request->get_leader->consistency;
-        break;
-    case PB__CLIENT_REQUEST__OP_GET_SESSIONS:
-        consistency = request->get_sessions->consistency;
-        break;
-    case PB__CLIENT_REQUEST__OP_GET_EXPLAIN:
-        consistency = request->get_explain->consistency;
-        break;
-    case PB__CLIENT_REQUEST__OP_GET_VERIFY:
-        consistency = request->get_verify->consistency;
-        break;
-    case PB__CLIENT_REQUEST__OP_GET_POLICY:
-        consistency = request->get_policy->consistency;
-        break;
-    case PB__CLIENT_REQUEST__OP_GET_STATUS:
-    case PB__CLIENT_REQUEST__OP_GET_EVENTS:
-        consistency = PB__CONSISTENCY__STALE;
-        break;
-    default:
-        break;
-    }
-    return consistency == PB__CONSISTENCY__STALE ? PLACE_ANY : PLACE_LEADER;
-}
-
-Pb__ClientMessage *cli_ask(struct cli *c, const Pb__ClientRequest *request,
-                           enum call_kind kind, void **out_memory,
-                           int *out_exit)
-{
-    struct ask ask = {
-        .request = request, .kind = kind, .place = cli_place(request)};
+    Pb__ClientRequest request = request_of(op);
+    struct ask ask = ask_of(&request);
     struct answer answer;
     enum baton_status status = client_ask(c->b, &ask, &answer);
-    Pb__ClientMessage *m = NULL;
-    *out_memory = NULL;
-    if (status == BATON_OK) {
-        m = answer_decode(&answer, out_memory);
+    Pb__ClientMessage *m = answer_decode(&answer, out_memory);
+    *out_exit = CLI_DONE;
+    if (status != BATON_OK) {
+        *out_exit = cli_fail(c, status, answer.message);
+    } else if (m == NULL || m->result_case != want) {
+        *out_exit =
+            cli_fail(c, BATON_UNSUPPORTED, "the node gave another answer");
     }
-    *out_exit = m != NULL ? CLI_DONE : cli_fail(c, status, answer.message);
     answer_free(&answer);
+    if (*out_exit != CLI_DONE) {
+        free(*out_memory);
+        *out_memory = NULL;
+        return NULL;
+    }
     return m;
 }
 

@@ -82,6 +82,11 @@ struct cli_scope {
     char device[NAME_BYTES_MAX + 1];
 };
 
+struct cli_target {
+    struct cli_scope scope;
+    uint64_t epoch; /* 0: not asked for */
+};
+
 /* Takes the verb's options out of c->argv; the rest goes to out[0 .. *out_n). Stops at "--". Says what's wrong and returns CLI_USAGE, else
  * CLI_DONE. `options` end with a name of NULL. */
 MUST_USE int cli_parse(struct cli *c, const struct cli_option *options,
@@ -96,6 +101,12 @@ bool cli_number(const char *text, uint64_t max, uint64_t *out);
  * CLI_USAGE, or CLI_DONE. */
 MUST_USE int cli_parse_scope(struct cli *c, const char *path,
                              const char *device, int parts_min,
+                             struct cli_scope *out);
+/* A verb's whole arguments, NS/G [D], and with `with_epoch` EPOCH behind it. As cli_parse(). */
+MUST_USE int cli_take_scope(struct cli *c, const struct cli_option *options,
+                            bool with_epoch, struct cli_target *out);
+/* Likewise [NS[/G]]. */
+MUST_USE int cli_take_filter(struct cli *c, const struct cli_option *options,
                              struct cli_scope *out);
 struct baton_scope cli_scope_view(const struct cli_scope *s);
 /* The word for a value of `kind` or `network`; NULL: it's a number. Static. */
@@ -139,13 +150,12 @@ int cli_fail(const struct cli *c, enum baton_status status,
 /* --- talking (cli.c) ------------------------------------------------------------------------------------------------- */
 /* A client, in c->b. `extra`: options but endpoints and timeout, may be NULL. Complains and returns an exit code. */
 MUST_USE int cli_connect(struct cli *c, const struct baton_options *extra);
-/* Sends one request and waits. The message lives in *out_memory: free() it. NULL: it was refused, cli_fail() has said so, and
- * *out_exit is the code. */
-Pb__ClientMessage *cli_ask(struct cli *c, const Pb__ClientRequest *request,
-                           enum call_kind kind, void **out_memory,
-                           int *out_exit);
+/* Sends one request and waits for that result. The message lives in *out_memory: free() it. NULL: it was refused, cli_fail() has
+ * said so, and *out_exit is the code. */
+Pb__ClientMessage *cli_ask(struct cli *c, ProtobufCMessage *op,
+                           Pb__ClientMessage__ResultCase want,
+                           void **out_memory, int *out_exit);
 Pb__Consistency cli_consistency(bool stale);
-enum call_place cli_place(const Pb__ClientRequest *request);
 /* Set by SIGINT and SIGTERM once cli_signals() was called; cli_signal_fd() is readable then. */
 void cli_signals(void);
 int cli_signal_fd(void);

@@ -257,6 +257,59 @@ struct baton_scope cli_scope_view(const struct cli_scope *s)
     return (struct baton_scope){s->namespace_name, s->group, s->device};
 }
 
+int cli_take_scope(struct cli *c, const struct cli_option *options,
+                   bool with_epoch, struct cli_target *out)
+{
+    const char *args[CLI_POSITIONAL_MAX] = {NULL};
+    int n = 0;
+    int extra = with_epoch ? 1 : 0;
+    int rc = cli_parse(c, options, args, &n);
+    if (rc != CLI_DONE) {
+        return rc;
+    }
+    if (n < 1 + extra) {
+        return cli_usage(c, "%s",
+                         n == 0 ? "NAMESPACE/GROUP is missing"
+                                : "EPOCH is missing");
+    }
+    if (n > 2 + extra) {
+        return cli_usage(c, "too many arguments, from \"%s\" on",
+                         args[2 + extra]);
+    }
+    rc = cli_parse_scope(c, args[0], n - extra == 2 ? args[1] : NULL, 2,
+                         &out->scope);
+    out->epoch = 0;
+    if (rc == CLI_DONE && with_epoch &&
+        (!cli_number(args[n - 1], UINT64_MAX, &out->epoch) ||
+         out->epoch == 0)) {
+        return cli_usage(c, "EPOCH must be a whole number from 1, not \"%s\"",
+                         args[n - 1]);
+    }
+    return rc;
+}
+
+int cli_take_filter(struct cli *c, const struct cli_option *options,
+                    struct cli_scope *out)
+{
+    const char *args[CLI_POSITIONAL_MAX] = {NULL};
+    int n = 0;
+    int rc = cli_parse(c, options, args, &n);
+    if (rc != CLI_DONE) {
+        return rc;
+    }
+    if (n > 1) {
+        return cli_usage(c, "too many arguments, from \"%s\" on", args[1]);
+    }
+    rc = cli_parse_scope(c, n == 1 ? args[0] : NULL, NULL, 0, out);
+    if (rc == CLI_DONE && out->device[0] != '\0') {
+        return cli_usage(c,
+                         "%s takes NAMESPACE or NAMESPACE/GROUP, without the "
+                         "device: not \"%s\"",
+                         c->verb->name, args[0]);
+    }
+    return rc;
+}
+
 /* --- capabilities ------------------------------------------------------------------------------------------------ */
 
 struct cap_key {

@@ -13,17 +13,16 @@ static int take_node(struct cli *c, const char *text, uint32_t *out)
     return CLI_DONE;
 }
 
-static int print_change(struct cli *c, const Pb__ClientRequest *request)
+static int print_change(struct cli *c, ProtobufCMessage *op)
 {
     void *memory = NULL;
     int rc = CLI_DONE;
-    const Pb__ClientMessage *m = cli_ask(c, request, CALL_ONCE, &memory, &rc);
+    const Pb__ClientMessage *m =
+        cli_ask(c, op, PB__CLIENT_MESSAGE__RESULT_CHANGE, &memory, &rc);
     if (m == NULL) {
         return rc;
     }
-    static const Pb__ChangeResult none = PB__CHANGE_RESULT__INIT;
-    const Pb__ChangeResult *r =
-        m->result_case == PB__CLIENT_MESSAGE__RESULT_CHANGE ? m->change : &none;
+    const Pb__ChangeResult *r = m->change;
     if (c->json) {
         struct json_writer *w = cli_json_begin();
         cli_json_id(w, "leader", r->leader);
@@ -62,33 +61,10 @@ int cli_transfer(struct cli *c)
     if (rc != CLI_DONE) {
         return rc;
     }
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_TRANSFER;
-    request.transfer = &op;
-    return print_change(c, &request);
+    return print_change(c, &op.base);
 }
 
 /* --- members ----------------------------------------------------------------------------------------------------- */
-
-/* The configuration that a change refers to, so that two changes at once can't both be made of the same one. Any node's word will do:
- * an old one is refused. */
-static Pb__ClientMessage *ask_status(struct cli *c, void **out_memory,
-                                     int *out_exit)
-{
-    Pb__GetStatus op = PB__GET_STATUS__INIT;
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_GET_STATUS;
-    request.get_status = &op;
-    Pb__ClientMessage *m =
-        cli_ask(c, &request, CALL_READ, out_memory, out_exit);
-    if (m != NULL &&
-        m->result_case != PB__CLIENT_MESSAGE__RESULT_STATUS_RESULT) {
-        *out_exit = cli_fail(c, BATON_UNSUPPORTED, "no status came");
-        free(*out_memory);
-        return NULL;
-    }
-    return m;
-}
 
 static void list_member(struct cli *c, struct cli_table *t,
                         const Pb__NodeStatus *n, uint64_t config)
@@ -135,20 +111,21 @@ static int list(struct cli *c)
     return CLI_DONE;
 }
 
+/* The change names the configuration that it's of, so that two at once can't both be made of the same one. Any node's word will
+ * do: an old one is refused. */
 static int change(struct cli *c, Pb__ChangeMembers *op)
 {
+    Pb__GetStatus get = PB__GET_STATUS__INIT;
     void *memory = NULL;
     int rc = CLI_DONE;
-    const Pb__ClientMessage *m = ask_status(c, &memory, &rc);
+    const Pb__ClientMessage *m = cli_ask(
+        c, &get.base, PB__CLIENT_MESSAGE__RESULT_STATUS_RESULT, &memory, &rc);
     if (m == NULL) {
         return rc;
     }
     op->expected = m->status_result->config;
     free(memory);
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_CHANGE_MEMBERS;
-    request.change_members = op;
-    return print_change(c, &request);
+    return print_change(c, &op->base);
 }
 
 static int act(struct cli *c, const char *what, uint32_t node,

@@ -7,15 +7,12 @@ static void ask_node(struct cli *c, uint32_t at, uint64_t tag,
                      uint32_t timeout_ms)
 {
     Pb__GetStatus op = PB__GET_STATUS__INIT;
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_GET_STATUS;
-    request.get_status = &op;
+    Pb__ClientRequest request = request_of(&op.base);
     struct baton_call call = {.tag = tag, .timeout_ms = timeout_ms};
-    struct ask ask = {.request = &request,
-                      .kind = CALL_READ,
-                      .place = PLACE_NODE,
-                      .endpoint = at,
-                      .call = &call};
+    struct ask ask = ask_of(&request);
+    ask.place = PLACE_NODE;
+    ask.endpoint = at;
+    ask.call = &call;
     enum baton_status status = client_call(c->b, &ask, NULL);
     ASSERT(status == BATON_OK);
 }

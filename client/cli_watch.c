@@ -227,26 +227,6 @@ static int follow(struct cli *c)
     }
 }
 
-static int take_filter(struct cli *c, const struct cli_option *options,
-                       struct cli_scope *scope)
-{
-    const char *args[CLI_POSITIONAL_MAX];
-    int n = 0;
-    int rc = cli_parse(c, options, args, &n);
-    if (rc != CLI_DONE) {
-        return rc;
-    }
-    if (n > 1) {
-        return cli_usage(c, "too many arguments, from \"%s\" on", args[1]);
-    }
-    rc = cli_parse_scope(c, n == 1 ? args[0] : NULL, NULL, 0, scope);
-    if (rc == CLI_DONE && scope->device[0] != '\0') {
-        return cli_usage(c, "NAMESPACE or NAMESPACE/GROUP only, without the "
-                            "device");
-    }
-    return rc;
-}
-
 /* Somebody must answer in time, if only to say that it's refused: a watch of its own waits for ever. */
 static int check_reachable(struct cli *c)
 {
@@ -263,7 +243,7 @@ int cli_watch(struct cli *c)
     const struct cli_option options[] = {{"--from", CLI_U64, &from},
                                          {NULL, CLI_FLAG, NULL}};
     struct cli_scope scope;
-    int rc = take_filter(c, options, &scope);
+    int rc = cli_take_filter(c, options, &scope);
     if (rc != CLI_DONE) {
         return rc;
     }
@@ -287,16 +267,12 @@ int cli_watch(struct cli *c)
 
 static int print_pages(struct cli *c, Pb__GetEvents *op)
 {
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_GET_EVENTS;
-    request.get_events = op;
     int rc = CLI_DONE;
     while (op->from != 0) {
         void *memory = NULL;
-        const Pb__ClientMessage *m =
-            cli_ask(c, &request, CALL_READ, &memory, &rc);
-        if (m == NULL || m->result_case != PB__CLIENT_MESSAGE__RESULT_EVENTS) {
-            free(memory);
+        const Pb__ClientMessage *m = cli_ask(
+            c, &op->base, PB__CLIENT_MESSAGE__RESULT_EVENTS, &memory, &rc);
+        if (m == NULL) {
             return rc;
         }
         const Pb__EventsResult *r = m->events;
@@ -320,7 +296,7 @@ int cli_events(struct cli *c)
                                          {"--to", CLI_U64, &to},
                                          {NULL, CLI_FLAG, NULL}};
     struct cli_scope scope;
-    int rc = take_filter(c, options, &scope);
+    int rc = cli_take_filter(c, options, &scope);
     if (rc != CLI_DONE) {
         return rc;
     }

@@ -242,6 +242,12 @@ Pb__ClientMessage *answer_decode(const struct answer *a, void **out_memory);
 bool client_send(struct baton *b, uint32_t at, Pb__ClientRequest *op,
                  uint64_t id);
 
+/* ops.c */
+/* A request with that op, which must be one of a ClientRequest's. */
+Pb__ClientRequest request_of(ProtobufCMessage *op);
+/* How it's asked, and whom, by what its op is. */
+struct ask ask_of(const Pb__ClientRequest *request);
+
 /* loop.c */
 void *loop_run(void *baton);
 /* An open stream to it? If not, one is begun. */
