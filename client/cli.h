@@ -64,10 +64,14 @@ int cli_bench(struct cli *c);
 #define CLI_POSITIONAL_MAX 8
 
 enum cli_option_type {
-    CLI_FLAG, /* bool */
-    CLI_TEXT, /* const char * */
-    CLI_U64,  /* uint64_t */
-    CLI_MS,   /* uint32_t: "10s", "500ms", "1m" */
+    CLI_FLAG,    /* bool */
+    CLI_TEXT,    /* const char * */
+    CLI_NAME,    /* const char *: a tab's name, or a device's */
+    CLI_ADDRESS, /* const char *: HOST:PORT */
+    CLI_U64,     /* uint64_t */
+    CLI_ID,      /* uint64_t, from 1 */
+    CLI_MS,      /* uint32_t: "10s", "500ms", "1m" */
+    CLI_TTL,     /* uint32_t, of a lease: 1s to 10m */
 };
 
 struct cli_option {
@@ -102,6 +106,9 @@ bool cli_number(const char *text, uint64_t max, uint64_t *out);
 MUST_USE int cli_parse_scope(struct cli *c, const char *path,
                              const char *device, int parts_min,
                              struct cli_scope *out);
+/* Likewise NS/G, or NS alone, without a device. */
+MUST_USE int cli_parse_group(struct cli *c, const char *path, int parts_min,
+                             struct cli_scope *out);
 /* A verb's whole arguments, NS/G [D], and with `with_epoch` EPOCH behind it. As cli_parse(). */
 MUST_USE int cli_take_scope(struct cli *c, const struct cli_option *options,
                             bool with_epoch, struct cli_target *out);
@@ -114,6 +121,8 @@ const char *cli_capability_word(const char *key, int32_t value);
 /* k=v,k=v as --cap has it. At most 16. A sentence in error, and false. */
 bool cli_capabilities(const char *text, struct baton_capability *out,
                       size_t *out_n, char *error, size_t error_bytes);
+/* Arguments from this one on are more than the verb takes. CLI_USAGE. */
+int cli_surplus(const struct cli *c, const char *arg);
 /* What's wrong, and the verb's right form. CLI_USAGE. */
 int cli_usage(const struct cli *c, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -3,8 +3,10 @@
 #include <string.h>
 
 #include "client/cli.h"
+#include "proto/utf8.h"
 
-#define WATCH_TAG 1
+#define WATCH_TAG        1
+#define REASON_BYTES_MAX 256 /* the registry's limit of a text */
 
 static const char *scope_text(const struct cli_scope *s)
 {
@@ -129,7 +131,7 @@ static int handoff_wait(struct cli *c, const struct cli_scope *s, uint64_t to,
 int cli_handoff(struct cli *c)
 {
     uint64_t to = 0;
-    const struct cli_option options[] = {{"--to", CLI_U64, &to},
+    const struct cli_option options[] = {{"--to", CLI_ID, &to},
                                          {NULL, CLI_FLAG, NULL}};
     struct cli_target target;
     int rc = cli_take_scope(c, options, false, &target);
@@ -203,8 +205,15 @@ int cli_demote(struct cli *c)
     if (rc != CLI_DONE) {
         return rc;
     }
-    if (reason == NULL || reason[0] == '\0') {
+    if (reason == NULL) {
         return cli_usage(c, "--reason TEXT is missing: it goes on record");
+    }
+    if (reason[0] == '\0' ||
+        !utf8_is_text(codec_text(reason), REASON_BYTES_MAX)) {
+        return cli_usage(c,
+                         "--reason must be 1 to %d bytes of UTF-8 without "
+                         "control characters, not \"%.300s\"",
+                         REASON_BYTES_MAX, reason);
     }
     rc = connect_acting(c);
     if (rc != CLI_DONE) {
@@ -354,7 +363,9 @@ int cli_policy(struct cli *c)
     struct cli_scope scope;
     rc = cli_parse_scope(c, args[1], NULL, 1, &scope);
     if (rc == CLI_DONE && scope.group[0] != '\0') {
-        return cli_usage(c, "a policy is of a namespace, without a group");
+        return cli_usage(
+            c, "a policy is of a NAMESPACE, without a group: not \"%s\"",
+            args[1]);
     }
     if (rc == CLI_DONE) {
         rc = get ? cli_connect(c, NULL) : connect_acting(c);

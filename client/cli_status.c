@@ -130,7 +130,7 @@ int cli_status(struct cli *c)
         return rc;
     }
     if (n > 0) {
-        return cli_usage(c, "status takes no arguments: \"%s\"", args[0]);
+        return cli_surplus(c, args[0]);
     }
     if (live) {
         return cli_status_live(c);

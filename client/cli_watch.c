@@ -292,8 +292,8 @@ int cli_events(struct cli *c)
 {
     uint64_t from = 0;
     uint64_t to = 0;
-    const struct cli_option options[] = {{"--from", CLI_U64, &from},
-                                         {"--to", CLI_U64, &to},
+    const struct cli_option options[] = {{"--from", CLI_ID, &from},
+                                         {"--to", CLI_ID, &to},
                                          {NULL, CLI_FLAG, NULL}};
     struct cli_scope scope;
     int rc = cli_take_filter(c, options, &scope);
@@ -304,7 +304,8 @@ int cli_events(struct cli *c)
         return cli_usage(c, "--from REVISION is missing (from 1)");
     }
     if (to != 0 && to < from) {
-        return cli_usage(c, "--to must not be below --from");
+        return cli_usage(c, "--to must be from %llu, as --from, not \"%llu\"",
+                         (unsigned long long)from, (unsigned long long)to);
     }
     rc = cli_connect(c, NULL);
     if (rc != CLI_DONE) {

@@ -42,6 +42,8 @@ struct route {
 /* Copies what is in out[] and returns 0; else (a malformed or too long entry, or too many) the 1-based number of the entry at
  * fault, 0 entries counting as entry 1. `list`: HOST:PORT,HOST:PORT,... */
 uint32_t route_init(struct route *r, const char *list);
+/* NULL if that's HOST:PORT; else what is wrong with it. Static. */
+const char *route_fault(const char *text, size_t n);
 /* The index of an address, which is added if it's new; ROUTE_NONE if it's malformed or there's no room. */
 uint32_t route_add(struct route *r, const char *address);
 /* Whom to ask what only the leader answers; ROUTE_NONE if all are backing off. */
