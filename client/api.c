@@ -77,18 +77,19 @@ static const char *take_options(struct baton *b, const struct baton_options *o)
     return NULL;
 }
 
-static const char *take_endpoints(struct baton *b, const char *list)
+/* NULL: the environment's, else our own. False: `error` says which entry is wrong, and of what. */
+static bool take_endpoints(struct baton *b, const char *list, char *error,
+                           size_t error_bytes)
 {
+    const char *name = "endpoints";
     if (list == NULL) {
         list = getenv("BATON_ENDPOINTS");
+        name = "BATON_ENDPOINTS, in the environment";
     }
-    if (list == NULL || list[0] == '\0') {
+    if (list == NULL) {
         list = DEFAULT_ENDPOINTS;
     }
-    if (route_init(&b->route, list) != 0) {
-        return "endpoints must be HOST:PORT,HOST:PORT,... (at most 16)";
-    }
-    return NULL;
+    return route_init(&b->route, list, name, error, error_bytes) == 0;
 }
 
 /* Signals are the program's: neither our thread nor the transport's may take them. */
@@ -161,12 +162,13 @@ enum baton_status baton_open(const struct baton_options *options,
     struct baton *b = client_alloc(sizeof *b);
     b->events.fd = -1;
     const char *wrong = take_options(b, options);
-    if (wrong == NULL) {
-        wrong = take_endpoints(b, options->endpoints);
-    }
     if (wrong != NULL) {
         free(b);
         return complain(error, error_bytes, BATON_INVALID, wrong);
+    }
+    if (!take_endpoints(b, options->endpoints, error, error_bytes)) {
+        free(b);
+        return BATON_INVALID;
     }
     if (!prepare(b)) {
         release(b);

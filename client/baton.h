@@ -56,8 +56,8 @@ struct baton;
 struct baton_event;
 
 struct baton_options {
-    const char *
-        endpoints; /* HOST:PORT,...; NULL: $BATON_ENDPOINTS, else 127.0.0.1:7201 to 7203 */
+    /* HOST:PORT,...; NULL: $BATON_ENDPOINTS if it's set, else 127.0.0.1:7201 to 7203. An empty list is refused. */
+    const char *endpoints;
     const char *
         label; /* names this process in audits; NULL: none; at most 128 bytes */
     uint32_t ttl_ms;     /* of the lease: 1,000 to 600,000; 0: 10,000 */

@@ -15,11 +15,22 @@ int cli_connect(struct cli *c, const struct baton_options *extra)
     if (extra != NULL) {
         options = *extra;
     }
+    char error[256];
+    struct route route;
+    if (c->endpoints != NULL && route_init(&route, c->endpoints, "--endpoints",
+                                           error, sizeof error) != 0) {
+        return cli_usage(c, "%s", error);
+    }
+    if ((c->tls_ca == NULL) != (c->tls_cert_key == NULL)) {
+        return cli_usage(c,
+                         "--tls-ca and --tls-cert-key (or BATON_TLS_CA and "
+                         "BATON_TLS_CERT_KEY) go together: %s is missing",
+                         c->tls_ca == NULL ? "--tls-ca" : "--tls-cert-key");
+    }
     options.endpoints = c->endpoints;
     options.timeout_ms = c->timeout_ms;
     options.tls_ca_file = c->tls_ca;
     options.tls_cert_key_file = c->tls_cert_key;
-    char error[256];
     enum baton_status status = baton_open(&options, &c->b, error, sizeof error);
     if (status == BATON_INVALID) {
         return cli_usage(c, "%s", error);

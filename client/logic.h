@@ -39,9 +39,10 @@ struct route {
     uint32_t turn;   /* whose turn it is when nobody knows the leader */
 };
 
-/* Copies what is in out[] and returns 0; else (a malformed or too long entry, or too many) the 1-based number of the entry at
- * fault, 0 entries counting as entry 1. `list`: HOST:PORT,HOST:PORT,... */
-uint32_t route_init(struct route *r, const char *list);
+/* `list`: HOST:PORT,HOST:PORT,... Returns 0; else, with *r untouched, the 1-based number of the entry at fault (an empty list has
+ * an empty first one), and in `error` a sentence about it, in which `name` says where the list is from. */
+uint32_t route_init(struct route *r, const char *list, const char *name,
+                    char *error, size_t error_bytes);
 /* NULL if that's HOST:PORT; else what is wrong with it. Static. */
 const char *route_fault(const char *text, size_t n);
 /* The index of an address, which is added if it's new; ROUTE_NONE if it's malformed or there's no room. */

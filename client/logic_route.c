@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "client/logic.h"
@@ -72,7 +73,27 @@ static bool add(struct route *r, const char *text, size_t n)
     return true;
 }
 
-uint32_t route_init(struct route *r, const char *list)
+/* About the entry `at`, which is wrong. Returns its number. */
+static uint32_t complain(uint32_t entry, struct bytes at, const char *name,
+                         char *error, size_t error_bytes)
+{
+    const char *text = (const char *)at.data;
+    int n = at.n >= ROUTE_ADDRESS_BYTES ? ROUTE_ADDRESS_BYTES - 1 : (int)at.n;
+    const char *fault = route_fault(text, at.n);
+    if (fault == NULL) {
+        (void)snprintf(error, error_bytes,
+                       "%s: entry %u, \"%.*s\", is one too many: at most %d",
+                       name, entry, n, text, ROUTE_ENDPOINTS_MAX);
+    } else {
+        (void)snprintf(error, error_bytes,
+                       "%s: entry %u, \"%.*s\", isn't HOST:PORT: %s", name,
+                       entry, n, text, fault);
+    }
+    return entry;
+}
+
+uint32_t route_init(struct route *r, const char *list, const char *name,
+                    char *error, size_t error_bytes)
 {
     ASSERT(r != NULL);
     ASSERT(list != NULL);
@@ -84,7 +105,8 @@ uint32_t route_init(struct route *r, const char *list)
             n++;
         }
         if (route_fault(at, n) != NULL || !add(&made, at, n)) {
-            return entry;
+            return complain(entry, (struct bytes){(const uint8_t *)at, n}, name,
+                            error, error_bytes);
         }
         if (at[n] == '\0') {
             break;

@@ -351,6 +351,48 @@ static void verbs_refuse(void **state)
     }
 }
 
+static void endpoints_are_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *endpoints;
+        const char *environment;
+        const char *said;
+    } rows[] = {
+        {"", NULL,
+         "baton: --endpoints: entry 1, \"\", isn't HOST:PORT: it is "},
+        {"h:1,h", NULL,
+         "baton: --endpoints: entry 2, \"h\", isn't HOST:PORT: "},
+        {"h:x", "h:1", "baton: --endpoints: entry 1, \"h:x\", "},
+        {NULL, "", "baton: BATON_ENDPOINTS, in the environment: entry 1, \"\""},
+        {NULL, "h:1,:2",
+         "baton: BATON_ENDPOINTS, in the environment: entry 2, \":2\", "},
+    };
+    static const char *const words[WORDS_MAX] = {"leader", "a/b"};
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct cli c = {.endpoints = rows[i].endpoints, .timeout_ms = 50};
+        if (rows[i].environment != NULL) {
+            assert_int_equal(setenv("BATON_ENDPOINTS", rows[i].environment, 1),
+                             0);
+        }
+        int code = 0;
+        char *said = say(words, &c, &code);
+        assert_int_equal(unsetenv("BATON_ENDPOINTS"), 0);
+        if (code != CLI_USAGE ||
+            strncmp(said, rows[i].said, strlen(rows[i].said)) != 0) {
+            fail_msg("row %zu: exit code %d: %s", i, code, said);
+        }
+        assert_null(c.b);
+        free(said);
+    }
+    struct cli half = {.endpoints = "h:1", .tls_ca = "ca.pem"};
+    int code = 0;
+    char *said = say(words, &half, &code);
+    assert_int_equal(code, CLI_USAGE);
+    assert_non_null(strstr(said, "--tls-cert-key is missing"));
+    free(said);
+}
+
 static void exit_codes(void **state)
 {
     (void)state;
@@ -386,15 +428,11 @@ static void every_verb_has_help(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(durations),
-        cmocka_unit_test(numbers),
-        cmocka_unit_test(scopes),
-        cmocka_unit_test(capabilities),
-        cmocka_unit_test(options),
-        cmocka_unit_test(globals),
-        cmocka_unit_test(verbs_refuse),
-        cmocka_unit_test(exit_codes),
-        cmocka_unit_test(every_verb_has_help),
+        cmocka_unit_test(durations),    cmocka_unit_test(numbers),
+        cmocka_unit_test(scopes),       cmocka_unit_test(capabilities),
+        cmocka_unit_test(options),      cmocka_unit_test(globals),
+        cmocka_unit_test(verbs_refuse), cmocka_unit_test(endpoints_are_named),
+        cmocka_unit_test(exit_codes),   cmocka_unit_test(every_verb_has_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
