@@ -160,7 +160,8 @@ struct baton_reply {
     uint64_t session;
     uint64_t backup;
     uint64_t since_ms;
-    uint64_t age_ms; /* STALE: how long since that node heard of a leader */
+    uint64_t
+        age_ms; /* STALE, and of baton_sessions(), baton_events() too: how long since that node heard of a leader */
     bool valid;
     bool handing_over;
     const char *device;
@@ -295,7 +296,7 @@ enum baton_status baton_explain(struct baton *b, const struct baton_call *call,
 enum baton_status baton_policy(struct baton *b, const struct baton_call *call,
                                const struct baton_query *q,
                                struct baton_reply *out);
-/* Kept history: json, next (revision to go on from, 0 at the end). COMPACTED: id is the oldest kept. */
+/* Kept history, as one node has it: json, next (revision to go on from, 0 at the end), age_ms. COMPACTED: id is the oldest kept. */
 enum baton_status baton_events(struct baton *b, const struct baton_call *call,
                                const struct baton_query *q,
                                struct baton_reply *out);

@@ -43,6 +43,21 @@ Pb__Consistency cli_consistency(bool stale)
     return stale ? PB__CONSISTENCY__STALE : PB__CONSISTENCY__LINEARIZABLE;
 }
 
+/* Of an answer that is one node's view; NULL: it doesn't say. */
+static const uint64_t *age_of(const Pb__ClientMessage *m)
+{
+    switch (m->result_case) {
+    case PB__CLIENT_MESSAGE__RESULT_LEADER_RESULT:
+        return &m->leader_result->age_ms;
+    case PB__CLIENT_MESSAGE__RESULT_SESSIONS:
+        return &m->sessions->age_ms;
+    case PB__CLIENT_MESSAGE__RESULT_EVENTS:
+        return &m->events->age_ms;
+    default:
+        return NULL;
+    }
+}
+
 Pb__ClientMessage *cli_ask(struct cli *c, ProtobufCMessage *op,
                            Pb__ClientMessage__ResultCase want,
                            void **out_memory, int *out_exit)
@@ -52,12 +67,19 @@ Pb__ClientMessage *cli_ask(struct cli *c, ProtobufCMessage *op,
     struct answer answer;
     enum baton_status status = client_ask(c->b, &ask, &answer);
     Pb__ClientMessage *m = answer_decode(&answer, out_memory);
+    bool one_view = m != NULL && ask.place == PLACE_ANY &&
+                    request.op_case != PB__CLIENT_REQUEST__OP_GET_STATUS;
     *out_exit = CLI_DONE;
-    if (status != BATON_OK) {
+    if (status == BATON_NOT_FOUND && one_view) {
+        *out_exit = cli_fail_one_view(c, status, answer.message, age_of(m));
+    } else if (status != BATON_OK) {
         *out_exit = cli_fail(c, status, answer.message);
     } else if (m == NULL || m->result_case != want) {
         *out_exit =
             cli_fail(c, BATON_UNSUPPORTED, "the node gave another answer");
+    } else if (one_view && !c->one_view_told) {
+        cli_one_view(c, age_of(m));
+        c->one_view_told = true;
     }
     answer_free(&answer);
     if (*out_exit != CLI_DONE) {

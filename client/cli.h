@@ -23,6 +23,7 @@ struct cli {
     bool json;
     uint32_t timeout_ms;
     struct baton *b;
+    bool one_view_told; /* the first of several pages says it */
     const struct verb *verb;
     int argc; /* behind the verb */
     char **argv;
@@ -150,16 +151,24 @@ const char *cli_span(uint64_t ms);
 const char *cli_role(int role);
 const char *cli_enum(const ProtobufCEnumDescriptor *type, int value);
 
+/* The fields of an answer that is one node's view; a NULL age isn't known. */
+void cli_json_one_view(struct json_writer *w, const uint64_t *age_ms);
+/* Says the same on stderr. */
+void cli_one_view(const struct cli *c, const uint64_t *age_ms);
+
 /* The exit code of a status. */
 int cli_exit_of(enum baton_status status);
 /* Says why on stderr (as an object with --json), and returns the exit code. */
 int cli_fail(const struct cli *c, enum baton_status status,
              const char *message);
+/* As cli_fail(), of a refusal that is one node's view. */
+int cli_fail_one_view(const struct cli *c, enum baton_status status,
+                      const char *message, const uint64_t *age_ms);
 
 /* --- talking (cli.c) ------------------------------------------------------------------------------------------------- */
 /* A client, in c->b. `extra`: options but endpoints and timeout, may be NULL. Complains and returns an exit code. */
 MUST_USE int cli_connect(struct cli *c, const struct baton_options *extra);
-/* Sends one request and waits for that result. The message lives in *out_memory: free() it. NULL: it was refused, cli_fail() has
+/* Sends one request and waits for that result; if it's one node's view, says so. The message lives in *out_memory: free() it. NULL: it was refused, cli_fail() has
  * said so, and *out_exit is the code. */
 Pb__ClientMessage *cli_ask(struct cli *c, ProtobufCMessage *op,
                            Pb__ClientMessage__ResultCase want,

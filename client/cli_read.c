@@ -67,12 +67,7 @@ static void leader_text(const Pb__LeaderResult *l, uint64_t revision)
     if (l->relay[0] != '\0') {
         (void)printf("relay     %s\n", l->relay);
     }
-    (void)printf("revision  %llu", (unsigned long long)revision);
-    if (l->consistency == PB__CONSISTENCY__STALE) {
-        (void)printf("  stale: this node heard of a leader %s ago",
-                     cli_span(l->age_ms));
-    }
-    (void)printf("\n");
+    (void)printf("revision  %llu\n", (unsigned long long)revision);
 }
 
 int cli_leader(struct cli *c)
@@ -127,6 +122,9 @@ int cli_verify(struct cli *c)
         cli_json_flag(w, "valid", v->valid);
         cli_json_id(w, "holder", v->holder);
         cli_json_id(w, "revision", m->revision);
+        if (q.consistency == PB__CONSISTENCY__STALE) {
+            cli_json_one_view(w, NULL);
+        }
         cli_json_end();
     } else {
         (void)printf("%s: epoch %llu, current %llu\n",
@@ -162,8 +160,7 @@ static void session_json(const Pb__SessionInfo *s, uint64_t revision,
     cli_json_number(w, "opened_ms", s->opened_ms);
     cli_json_id(w, "revision", revision);
     if (age_ms != NULL) {
-        cli_json_text(w, "consistency", "stale");
-        cli_json_number(w, "age_ms", *age_ms);
+        cli_json_one_view(w, age_ms);
     }
     cli_json_end();
 }
@@ -210,10 +207,6 @@ static int list_pages(struct cli *c, Pb__GetSessions *op)
         if (!c->json && (s->n_sessions > 0 || op->cursor == 0)) {
             cli_table_print(t, stdout);
         }
-        if (!c->json && stale && s->next == 0) {
-            (void)printf("\nas one node knew it; it heard of a leader %s ago\n",
-                         cli_span(s->age_ms));
-        }
         cli_table_free(t);
         op->cursor = s->next;
         free(memory);
@@ -243,7 +236,8 @@ int cli_sessions(struct cli *c)
 
 /* --- explain ----------------------------------------------------------------------------------------------------- */
 
-static void explain_json(const Pb__ExplainResult *x, uint64_t revision)
+static void explain_json(const Pb__ExplainResult *x, uint64_t revision,
+                         bool stale)
 {
     struct json_writer *w = cli_json_begin();
     cli_json_text(w, "scope", cli_path(x->scope));
@@ -283,6 +277,9 @@ static void explain_json(const Pb__ExplainResult *x, uint64_t revision)
     }
     json_array_end(w);
     cli_json_number(w, "left_out", x->left_out);
+    if (stale) {
+        cli_json_one_view(w, NULL);
+    }
     cli_json_end();
 }
 
@@ -358,7 +355,8 @@ int cli_explain(struct cli *c)
         return rc;
     }
     if (c->json) {
-        explain_json(m->explain, m->revision);
+        explain_json(m->explain, m->revision,
+                     q.consistency == PB__CONSISTENCY__STALE);
     } else {
         explain_text(m->explain);
     }

@@ -195,6 +195,14 @@ const struct view_node *view_leader(const struct view *v)
     return NULL;
 }
 
+const uint64_t *view_age_ms(const struct view *v)
+{
+    if (v->best == NULL || strcmp(v->best->self->role, "leader") == 0) {
+        return NULL;
+    }
+    return &v->best->self->last_contact_ms;
+}
+
 void view_free(struct view *v)
 {
     for (size_t i = 0; i < v->nodes_n; i++) {
@@ -367,5 +375,9 @@ void view_print_json(const struct view *v)
     cli_json_id(w, "leader", v->leader);
     static const Pb__StatusResult none = PB__STATUS_RESULT__INIT;
     json_summary(w, v->best != NULL ? v->best : &none);
+    const uint64_t *age_ms = view_age_ms(v);
+    if (age_ms != NULL) {
+        cli_json_one_view(w, age_ms);
+    }
     cli_json_end();
 }

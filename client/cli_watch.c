@@ -36,7 +36,9 @@ static void claims_json(struct json_writer *w, const Pb__Event *e)
     json_array_end(w);
 }
 
-static void event_json(const Pb__Event *e, uint64_t revision)
+/* `age_ms`: of the one node's view that it's from; NULL: it was pushed by a watch. */
+static void event_json(const Pb__Event *e, uint64_t revision,
+                       const uint64_t *age_ms)
 {
     struct json_writer *w = cli_json_begin();
     cli_json_id(w, "revision", revision);
@@ -62,6 +64,9 @@ static void event_json(const Pb__Event *e, uint64_t revision)
     }
     if (e->n_claims > 0) {
         claims_json(w, e);
+    }
+    if (age_ms != NULL) {
+        cli_json_one_view(w, age_ms);
     }
     cli_json_end();
 }
@@ -102,10 +107,10 @@ static void event_text(const Pb__Event *e, uint64_t revision)
 }
 
 static void print_event(const struct cli *c, const Pb__Event *e,
-                        uint64_t revision)
+                        uint64_t revision, const uint64_t *age_ms)
 {
     if (c->json) {
-        event_json(e, revision);
+        event_json(e, revision, age_ms);
     } else {
         event_text(e, revision);
     }
@@ -182,7 +187,7 @@ static bool take(struct cli *c, const struct baton_event *e, int *out_code)
     const ProtobufCMessage *raw = client_polled(c->b);
     switch (e->type) {
     case BATON_WATCH_EVENT:
-        print_event(c, (const Pb__Event *)raw, e->revision);
+        print_event(c, (const Pb__Event *)raw, e->revision, NULL);
         break;
     case BATON_WATCH_SESSION:
         print_session(c, (const Pb__SessionInfo *)raw, e);
@@ -227,14 +232,21 @@ static int follow(struct cli *c)
     }
 }
 
-/* Somebody must answer in time, if only to say that it's refused: a watch of its own waits for ever. */
+/* Somebody must answer in time, if only to say that it's refused: a watch of its own waits for ever. Without a leader nothing will
+ * happen, and the state is what one node knew. */
 static int check_reachable(struct cli *c)
 {
-    struct baton_reply r = {0};
-    enum baton_status status = baton_cluster(c->b, NULL, &r);
-    int code = status == BATON_OK ? CLI_DONE : cli_fail(c, status, r.message);
-    baton_reply_free(&r);
-    return code;
+    Pb__GetStatus get = PB__GET_STATUS__INIT;
+    void *memory = NULL;
+    int rc = CLI_DONE;
+    const Pb__ClientMessage *m = cli_ask(
+        c, &get.base, PB__CLIENT_MESSAGE__RESULT_STATUS_RESULT, &memory, &rc);
+    if (m != NULL && m->status_result->leader == 0 &&
+        m->status_result->self != NULL) {
+        cli_one_view(c, &m->status_result->self->last_contact_ms);
+    }
+    free(memory);
+    return rc;
 }
 
 int cli_watch(struct cli *c)
@@ -279,7 +291,7 @@ static int print_pages(struct cli *c, Pb__GetEvents *op)
         for (size_t i = 0; i < r->n_batches; i++) {
             for (size_t j = 0; j < r->batches[i]->n_events; j++) {
                 print_event(c, r->batches[i]->events[j],
-                            r->batches[i]->revision);
+                            r->batches[i]->revision, &r->age_ms);
             }
         }
         op->from = r->next;

@@ -93,6 +93,57 @@ def minority_refuses(lab):
     equal('unreachable', roles.count('unreachable'), 2)
 
 
+def one_nodes_view_is_called_so(lab):
+    """By every verb that answers without a majority: to people on stderr, in JSON by the same fields."""
+    cluster = lab.cluster()
+    relay = Relay(cluster)
+    relay.open('acme/alice/laptop', 'tab-1')
+    epoch = relay.leader('acme/alice').epoch
+    cluster.level()
+    alone = cluster.leader()
+    out, said = lab.plain(cluster, 'status')
+    assert 'leader %d' % alone.id in out and said == '', (out, said)
+    for node in cluster.followers():
+        node.kill()
+    until('it is no leader any more',
+          lambda: alone.status().self.role != 'leader')
+    for code, arguments in (
+            (0, ['sessions', 'acme', '--stale']),
+            (0, ['sessions', 'nobody', '--stale']),
+            (0, ['leader', 'acme/alice', '--stale']),
+            (2, ['leader', 'acme/nobody', '--stale']),
+            (0, ['explain', 'acme/alice', '--stale']),
+            (0, ['verify', 'acme/alice', epoch, '--stale']),
+            (0, ['events', 'acme', '--from', '1']),
+            (3, ['status'])):
+        out, said = lab.plain(cluster, *arguments, code=code, timeout='1s')
+        assert 'as one node knew it' in said, (arguments, out, said)
+        assert 'as one node' not in out, (arguments, out, said)
+        if arguments[0] not in ('explain', 'verify'):
+            assert 'heard of a leader' in said, (arguments, said)
+    refused = lab.baton(cluster, 'leader', 'acme/nobody', '--stale', code=2)
+    equal('consistency', refused['consistency'], 'stale')
+    assert refused['age_ms'] > 0, refused
+    watch = lab.background(cluster, 'watch', 'acme')
+    watch.wait(event='synced')
+    assert '"age_ms"' in watch.process.said(), watch.process.said()
+    for arguments in (['sessions', 'acme', '--stale'],
+                      ['leader', 'acme/alice', '--stale'],
+                      ['events', 'acme', '--from', '1']):
+        def ages(words):
+            rows = lab.baton(cluster, *words)
+            rows = rows if isinstance(rows, list) else [rows]
+            equal('consistency', {row['consistency'] for row in rows},
+                  {'stale'})
+            return min(row['age_ms'] for row in rows)
+        before = ages(arguments)
+        until('its age grows with time',
+              lambda: ages(arguments) > before + 100)
+    status = lab.baton(cluster, 'status', code=3, timeout='1s')[0]
+    equal('consistency', status['consistency'], 'stale')
+    assert status['age_ms'] > 100, status
+
+
 def transfer(lab):
     cluster = lab.cluster()
     old = cluster.leader()
@@ -203,6 +254,6 @@ def paused_leader_answers_nothing_old(lab):
 
 if __name__ == '__main__':
     run([first_election, kill_leader_under_load, kill_all_and_restart,
-         minority_refuses, transfer, transfer_to_one_that_just_came_back,
-         sigterm_hands_over, sigterm_of_all,
-         paused_leader, paused_leader_answers_nothing_old])
+         minority_refuses, one_nodes_view_is_called_so, transfer,
+         transfer_to_one_that_just_came_back, sigterm_hands_over,
+         sigterm_of_all, paused_leader, paused_leader_answers_nothing_old])
