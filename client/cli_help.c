@@ -5,7 +5,8 @@
 const struct verb cli_verbs[] = {
     {"status", "[--live]", "the cluster, as the nodes reached see it",
      "Asks all endpoints at once, and the members that they name. A node that "
-     "doesn't answer is\nlisted as unreachable.\n\n"
+     "doesn't answer is\nlisted as unreachable, with the number - (in JSON "
+     "null) if nobody knows whose address that is.\n\n"
      "  --live    a table that refreshes twice a second until Ctrl-C\n\n"
      "  baton status\n"
      "  baton --json status | jq '.nodes[] | select(.role == \"leader\").id'\n",

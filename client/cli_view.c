@@ -95,11 +95,16 @@ static const Pb__NodeStatus *find_member(const Pb__StatusResult *s,
     return NULL;
 }
 
-/* Who an address belongs to that didn't answer: the others know. */
-static void name_unreached(struct view *v)
+/* Who an address belongs to that didn't answer: the leader knows, and so do we if it answered before. */
+static void name_unreached(struct cli *c, struct view *v)
 {
     for (size_t i = 0; i < v->nodes_n; i++) {
         struct view_node *n = &v->nodes[i];
+        if (n->status == NULL) {
+            (void)pthread_mutex_lock(&c->b->lock);
+            n->id = c->b->route.endpoints[i].node;
+            (void)pthread_mutex_unlock(&c->b->lock);
+        }
         for (size_t j = 0; n->status == NULL && j < v->nodes_n; j++) {
             const Pb__NodeStatus *member =
                 find_member(v->nodes[j].status, n->address);
@@ -181,7 +186,7 @@ void view_take(struct cli *c, uint32_t timeout_ms, struct view *out)
     if (endpoints_n(c) > out->nodes_n) {
         ask_new(c, timeout_ms, out);
     }
-    name_unreached(out);
+    name_unreached(c, out);
     judge(out);
 }
 
@@ -237,7 +242,7 @@ static void print_nodes(const struct view *v, FILE *to)
         if (n->id != 0) {
             cli_table_add(t, "%u", n->id);
         } else {
-            cli_table_add(t, "?");
+            cli_table_add(t, "-");
         }
         cli_table_add(t, "%s", n->address);
         cli_table_add(t, "%s", role_of(n));
@@ -304,7 +309,12 @@ void view_print(const struct view *v, FILE *to)
 static void json_node(struct json_writer *w, const struct view_node *n)
 {
     json_object_begin(w);
-    cli_json_id(w, "id", n->id);
+    json_key(w, "id");
+    if (n->id != 0) {
+        json_u64_string(w, n->id);
+    } else {
+        json_nothing(w);
+    }
     cli_json_text(w, "endpoint", n->address);
     cli_json_text(w, "http", http_of(n));
     cli_json_text(w, "role", role_of(n));

@@ -89,8 +89,36 @@ def minority_refuses(lab):
     equal('sessions', [one['session'] for one in lab.sessions(
         cluster, 'acme', '--stale')], [str(session)])
     status = lab.baton(cluster, 'status', code=3, timeout='1s')
-    roles = sorted(node['role'] for node in status[0]['nodes'])
-    equal('unreachable', roles.count('unreachable'), 2)
+    found = {node['endpoint']: node['id'] for node in status[0]['nodes']}
+    gone = [node.client for node in cluster if node is not alone]
+    equal('who is known', found, {
+        alone.client: str(alone.id), gone[0]: None, gone[1]: None})
+    out, _ = lab.plain(cluster, 'status', code=3, timeout='1s')
+    for address in gone:
+        equal('its line', [line.split()[:3] for line in out.splitlines()
+                           if address in line.split()],
+              [['-', address, 'unreachable']])
+
+
+def unreachable_but_known(lab):
+    """The leader's list says whose address it is; --live remembers who answered there."""
+    cluster = lab.cluster()
+    one, other = cluster.followers()
+    live = lab.background(cluster, 'status', '--live')
+    live.wait(leader=str(cluster.leader().id))
+    one.kill()
+    nodes = lab.baton(cluster, 'status')['nodes']
+    equal('of one', [(node['id'], node['endpoint']) for node in nodes
+                     if node['role'] == 'unreachable'],
+          [(str(one.id), one.client)])
+    other.kill()
+
+    def both():
+        rows = [line['nodes'] for _, line in list(live.lines)]
+        return [row for row in rows if {
+            node['id'] for node in row if node['role'] == 'unreachable'
+        } == {str(one.id), str(other.id)}]
+    until('both are shown by number', both)
 
 
 def one_nodes_view_is_called_so(lab):
@@ -254,6 +282,6 @@ def paused_leader_answers_nothing_old(lab):
 
 if __name__ == '__main__':
     run([first_election, kill_leader_under_load, kill_all_and_restart,
-         minority_refuses, one_nodes_view_is_called_so, transfer,
+         minority_refuses, unreachable_but_known, one_nodes_view_is_called_so, transfer,
          transfer_to_one_that_just_came_back, sigterm_hands_over,
          sigterm_of_all, paused_leader, paused_leader_answers_nothing_old])
