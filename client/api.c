@@ -11,8 +11,8 @@
 #include "client/client.h"
 
 #define DEFAULT_ENDPOINTS "127.0.0.1:7201,127.0.0.1:7202,127.0.0.1:7203"
-#define ARENA_BYTES                                                            \
-    (64u << 20) /* of address space: touched as messages need it */
+/* Of address space: touched as messages need it. */
+#define ARENA_BYTES (64u << 20)
 
 uint64_t client_now_ms(void)
 {

@@ -58,21 +58,20 @@ struct baton_event;
 struct baton_options {
     /* HOST:PORT,...; NULL: $BATON_ENDPOINTS if it's set, else 127.0.0.1:7201 to 7203. An empty list is refused. */
     const char *endpoints;
-    const char *
-        label; /* names this process in audits; NULL: none; at most 128 bytes */
+    /* Names this process in audits; NULL: none; at most 128 bytes. */
+    const char *label;
     uint32_t ttl_ms;     /* of the lease: 1,000 to 600,000; 0: 10,000 */
     uint32_t timeout_ms; /* of a call without one of its own; 0: 5,000 */
-    uint32_t
-        drift_permille; /* how far clocks may drift apart; 0: 10 (1 %); at most 200 */
-    uint32_t
-        warn_ms; /* BATON_ENDING comes so long before the right to lead ends; 0: a quarter of the TTL */
-    uint32_t
-        stall_ms; /* if this thread hasn't called baton_poll() for so long, the lease isn't renewed: a hung program shouldn't
-                          lead. 0: off */
-    bool
-        answer_offers; /* you answer offers, with baton_answer(); else they're accepted at once */
-    const char
-        *tls_ca_file; /* both or neither: mutual TLS; PEM, of the authority */
+    /* How far clocks may drift apart; 0: 10 (1 %); at most 200. */
+    uint32_t drift_permille;
+    /* BATON_ENDING comes so long before the right to lead ends; 0: a quarter of the TTL. */
+    uint32_t warn_ms;
+    /* If this thread hasn't called baton_poll() for so long, the lease isn't renewed: a hung program shouldn't lead. 0: off. */
+    uint32_t stall_ms;
+    /* You answer offers, with baton_answer(); else they're accepted at once. */
+    bool answer_offers;
+    /* Both or neither: mutual TLS; PEM, of the authority. */
+    const char *tls_ca_file;
     const char *tls_cert_key_file; /* certificate and key in one file */
     /* Called on the library's thread, before the right to lead `scope` under `epoch` ends: return fast, call no function of this
      * header but baton_right_ms(). The same comes as BATON_LOST. NULL: none. */
@@ -98,8 +97,8 @@ enum baton_status baton_close(struct baton *b, enum baton_leave how,
                               uint32_t timeout_ms);
 
 struct baton_call {
-    uint64_t
-        tag; /* 0: wait for the answer; else it comes as BATON_DONE with this tag */
+    /* 0: wait for the answer; else it comes as BATON_DONE with this tag. */
+    uint64_t tag;
     uint32_t timeout_ms; /* 0: the default */
     bool correlated;     /* correlation_id is set; else a random one is made */
     uint8_t correlation_id[16]; /* to be found again in the nodes' logs */
@@ -160,8 +159,8 @@ struct baton_reply {
     uint64_t session;
     uint64_t backup;
     uint64_t since_ms;
-    uint64_t
-        age_ms; /* STALE, and of baton_sessions(), baton_events() too: how long since that node heard of a leader */
+    /* STALE, and of baton_sessions(), baton_events() too: how long since that node heard of a leader. */
+    uint64_t age_ms;
     bool valid;
     bool handing_over;
     const char *device;
@@ -201,10 +200,10 @@ struct baton_capability {
 struct baton_session_options {
     struct baton_scope scope; /* with a device */
     const char *tab;
-    const uint8_t *
-        secret; /* BATON_SECRET_BYTES; who has it may attach the session elsewhere. NULL: a random one nobody knows */
-    const struct baton_capability
-        *capabilities; /* what's left out is unknown, which is neutral */
+    /* BATON_SECRET_BYTES; who has it may attach the session elsewhere. NULL: a random one nobody knows. */
+    const uint8_t *secret;
+    /* What's left out is unknown, which is neutral. */
+    const struct baton_capability *capabilities;
     size_t capabilities_n;
     bool observer; /* never leads */
 };
@@ -266,13 +265,13 @@ enum baton_status baton_claim(struct baton *b, const struct baton_call *call,
 
 /* --- asking ---------------------------------------------------------------------------------------------------------- */
 struct baton_query {
-    struct baton_scope
-        scope; /* baton_policy: the namespace; baton_sessions, baton_events: namespace and group may be empty */
+    /* baton_policy: the namespace; baton_sessions, baton_events: namespace and group may be empty. */
+    struct baton_scope scope;
     enum baton_consistency consistency;
     uint64_t session; /* baton_sessions: just this one */
     uint64_t epoch;   /* baton_verify */
-    uint64_t
-        from; /* baton_events: first revision; baton_sessions: cursor, 0 first */
+    /* baton_events: first revision; baton_sessions: cursor, 0 first. */
+    uint64_t from;
     uint64_t to;    /* baton_events: last revision, 0: the newest */
     uint32_t limit; /* of a page; 0: 1,000 */
 };
@@ -375,8 +374,8 @@ struct baton_event {
     const char *scope;  /* NS/GROUP or NS/GROUP/DEVICE */
     const char *device; /* of the session */
     const char *tab;
-    const char *
-        kind; /* BATON_WATCH_EVENT: as EventKind in docs/protocol.md, "GRANTED" */
+    /* BATON_WATCH_EVENT: as EventKind in docs/protocol.md, "GRANTED". */
+    const char *kind;
     const char *json;    /* BATON_WATCH_*: all fields */
     const char *message; /* in words, may be empty */
     const struct baton_reply *reply;

@@ -20,8 +20,8 @@ struct view {
     struct view_node nodes[VIEW_NODES_MAX];
     size_t nodes_n;
     size_t reached_n;
-    const Pb__StatusResult *
-        best; /* the leader's word, else that of the node furthest on; NULL: nobody answered */
+    /* The leader's word, else that of the node furthest on; NULL: nobody answered. */
+    const Pb__StatusResult *best;
     uint32_t leader; /* 0: nobody knows one */
 };
 

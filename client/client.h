@@ -25,10 +25,10 @@
 
 #define CALLS_MAX   65536 /* in flight and waiting */
 #define WATCHES_MAX 1024
-#define EVENTS_HELD_MAX                                                        \
-    65536 /* waiting for baton_poll(): above, watches pause */
-#define SCOPE_BYTES   (3 * NAME_BYTES_MAX + 3)
-#define CORRELATION_N 16
+/* Waiting for baton_poll(): above, watches pause. */
+#define EVENTS_HELD_MAX 65536
+#define SCOPE_BYTES     (3 * NAME_BYTES_MAX + 3)
+#define CORRELATION_N   16
 
 enum call_place {
     PLACE_LEADER,
@@ -69,8 +69,8 @@ struct call {
     enum call_place place;
     struct call_state state;
     bool is_command;
-    bool
-        wants_lease; /* a Command that waits for its lease and sequence, or has them */
+    /* A Command that waits for its lease and sequence, or has them. */
+    bool wants_lease;
     bool done;
     uint64_t lease;
     uint64_t sequence;
@@ -149,8 +149,8 @@ struct event_node {
     char names[2][NAME_BYTES_MAX + 1]; /* device, tab */
     char message[BATON_MESSAGE_BYTES];
     enum raw_type raw_type;
-    uint64_t
-        wall_deadline_ms; /* our clock; event.deadline_ms is filled in when it's fetched */
+    /* Our clock; event.deadline_ms is filled in when it's fetched. */
+    uint64_t wall_deadline_ms;
     uint8_t *raw;
     size_t raw_n;
 };

@@ -65,8 +65,8 @@ void route_down(struct route *r, uint32_t at, uint64_t now_ms, uint32_t random);
 uint64_t route_wake_ms(const struct route *r, uint64_t now_ms);
 
 /* --- call (logic_call.c) ---------------------------------------------------------------------------------------------- */
-#define CALL_ATTEMPT_MS                                                        \
-    1000 /* unanswered for this long: asked elsewhere, too */
+/* Unanswered for this long: asked elsewhere, too. */
+#define CALL_ATTEMPT_MS     1000
 #define CALL_BACKOFF_MS     20
 #define CALL_BACKOFF_MAX_MS 500
 
@@ -115,8 +115,8 @@ uint64_t call_wake_ms(const struct call_state *c);
 
 /* Invariant: first <= next <= first + WINDOW_MAX; done[] has a bit for each of first .. next - 1. */
 struct client_window {
-    uint64_t
-        first; /* the oldest sequence without an outcome: replies below it may be forgotten */
+    /* The oldest sequence without an outcome: replies below it may be forgotten. */
+    uint64_t first;
     uint64_t next;
     uint64_t done[WINDOW_MAX / 64];
 };
@@ -129,8 +129,8 @@ void window_finish(struct client_window *w, uint64_t sequence);
 
 /* --- lease (logic_lease.c) --------------------------------------------------------------------------------------------- */
 #define LEASE_SENT_MAX 16
-#define LEASE_DRIFT_PERMILLE                                                   \
-    10 /* 1 %: clocks of client and cluster drift by at most this */
+/* 1 %: clocks of client and cluster drift by at most this. */
+#define LEASE_DRIFT_PERMILLE 10
 
 enum lease_phase {
     LEASE_NONE,
@@ -223,8 +223,8 @@ struct client_role {
     uint64_t last_epoch; /* highest ever granted: older news is refused */
     uint64_t offer;      /* an offer to us that wasn't decided yet */
     bool yielding;       /* we were asked to hand over */
-    bool
-        told; /* the holder was told that it leads, and not yet that it doesn't */
+    /* The holder was told that it leads, and not yet that it doesn't. */
+    bool told;
 };
 
 /* News at `epoch` (GRANTED, LOST: the epoch that's granted or ended; OFFERED: the offer). `leads`: lease_leads() now; without it a
@@ -241,12 +241,12 @@ enum watch_verdict {
 };
 
 struct client_watch {
-    uint64_t
-        next; /* the first revision not delivered yet; 0: the state comes first */
+    /* The first revision not delivered yet; 0: the state comes first. */
+    uint64_t next;
     bool synced;
     bool started; /* something was delivered */
-    bool
-        stale; /* this stream told us to ask again: what it still says is dropped */
+    /* This stream told us to ask again: what it still says is dropped. */
+    bool stale;
 };
 
 /* `from` 0: the state first. */
