@@ -11,8 +11,8 @@
 #include "client/client.h"
 
 #define DEFAULT_ENDPOINTS "127.0.0.1:7201,127.0.0.1:7202,127.0.0.1:7203"
-#define ARENA_BYTES                                                            \
-    (64u << 20) /* of address space: touched as messages need it */
+/* Of address space: touched as messages need it. */
+#define ARENA_BYTES (64u << 20)
 
 uint64_t client_now_ms(void)
 {
@@ -77,18 +77,19 @@ static const char *take_options(struct baton *b, const struct baton_options *o)
     return NULL;
 }
 
-static const char *take_endpoints(struct baton *b, const char *list)
+/* NULL: the environment's, else our own. False: `error` says which entry is wrong, and of what. */
+static bool take_endpoints(struct baton *b, const char *list, char *error,
+                           size_t error_bytes)
 {
+    const char *name = "endpoints";
     if (list == NULL) {
         list = getenv("BATON_ENDPOINTS");
+        name = "BATON_ENDPOINTS, in the environment";
     }
-    if (list == NULL || list[0] == '\0') {
+    if (list == NULL) {
         list = DEFAULT_ENDPOINTS;
     }
-    if (route_init(&b->route, list) != 0) {
-        return "endpoints must be HOST:PORT,HOST:PORT,... (at most 16)";
-    }
-    return NULL;
+    return route_init(&b->route, list, name, error, error_bytes) == 0;
 }
 
 /* Signals are the program's: neither our thread nor the transport's may take them. */
@@ -161,12 +162,13 @@ enum baton_status baton_open(const struct baton_options *options,
     struct baton *b = client_alloc(sizeof *b);
     b->events.fd = -1;
     const char *wrong = take_options(b, options);
-    if (wrong == NULL) {
-        wrong = take_endpoints(b, options->endpoints);
-    }
     if (wrong != NULL) {
         free(b);
         return complain(error, error_bytes, BATON_INVALID, wrong);
+    }
+    if (!take_endpoints(b, options->endpoints, error, error_bytes)) {
+        free(b);
+        return BATON_INVALID;
     }
     if (!prepare(b)) {
         release(b);
@@ -195,14 +197,10 @@ static enum baton_status leave(struct baton *b, enum baton_leave how,
     Pb__Command command = PB__COMMAND__INIT;
     command.op_case = PB__COMMAND__OP_CLOSE_LEASE;
     command.close_lease = &close;
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_COMMAND;
-    request.command = &command;
+    Pb__ClientRequest request = request_of(&command.base);
     struct baton_call call = {.timeout_ms = timeout_ms};
-    struct ask ask = {.request = &request,
-                      .kind = CALL_MUTATION,
-                      .place = PLACE_LEADER,
-                      .call = &call};
+    struct ask ask = ask_of(&request);
+    ask.call = &call;
     struct answer answer;
     enum baton_status status = client_ask(b, &ask, &answer);
     answer_free(&answer);

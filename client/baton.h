@@ -56,22 +56,21 @@ struct baton;
 struct baton_event;
 
 struct baton_options {
-    /* HOST:PORT,...; NULL: $BATON_ENDPOINTS, else 127.0.0.1:7201 to 7203 */
+    /* HOST:PORT,...; NULL: $BATON_ENDPOINTS if it's set, else 127.0.0.1:7201 to 7203. An empty list is refused. */
     const char *endpoints;
-    /* names this process in audits; NULL: none; at most 128 bytes */
+    /* Names this process in audits; NULL: none; at most 128 bytes. */
     const char *label;
     uint32_t ttl_ms;     /* of the lease: 1,000 to 600,000; 0: 10,000 */
     uint32_t timeout_ms; /* of a call without one of its own; 0: 5,000 */
-    /* how far clocks may drift apart; 0: 10 (1 %); at most 200 */
+    /* How far clocks may drift apart; 0: 10 (1 %); at most 200. */
     uint32_t drift_permille;
-    /* BATON_ENDING comes so long before the right to lead ends; 0: a quarter of the TTL */
+    /* BATON_ENDING comes so long before the right to lead ends; 0: a quarter of the TTL. */
     uint32_t warn_ms;
-    uint32_t
-        stall_ms; /* if this thread hasn't called baton_poll() for so long, the lease isn't renewed: a hung program shouldn't
-                          lead. 0: off */
-    /* you answer offers, with baton_answer(); else they're accepted at once */
+    /* If this thread hasn't called baton_poll() for so long, the lease isn't renewed: a hung program shouldn't lead. 0: off. */
+    uint32_t stall_ms;
+    /* You answer offers, with baton_answer(); else they're accepted at once. */
     bool answer_offers;
-    /* both or neither: mutual TLS; PEM, of the authority */
+    /* Both or neither: mutual TLS; PEM, of the authority. */
     const char *tls_ca_file;
     const char *tls_cert_key_file; /* certificate and key in one file */
     /* Called on the library's thread, before the right to lead `scope` under `epoch` ends: return fast, call no function of this
@@ -98,7 +97,7 @@ enum baton_status baton_close(struct baton *b, enum baton_leave how,
                               uint32_t timeout_ms);
 
 struct baton_call {
-    /* 0: wait for the answer; else it comes as BATON_DONE with this tag */
+    /* 0: wait for the answer; else it comes as BATON_DONE with this tag. */
     uint64_t tag;
     uint32_t timeout_ms; /* 0: the default */
     bool correlated;     /* correlation_id is set; else a random one is made */
@@ -160,7 +159,8 @@ struct baton_reply {
     uint64_t session;
     uint64_t backup;
     uint64_t since_ms;
-    uint64_t age_ms; /* STALE: how long since that node heard of a leader */
+    /* STALE, and of baton_sessions(), baton_events() too: how long since that node heard of a leader. */
+    uint64_t age_ms;
     bool valid;
     bool handing_over;
     const char *device;
@@ -200,9 +200,9 @@ struct baton_capability {
 struct baton_session_options {
     struct baton_scope scope; /* with a device */
     const char *tab;
-    /* BATON_SECRET_BYTES; who has it may attach the session elsewhere. NULL: a random one nobody knows */
+    /* BATON_SECRET_BYTES; who has it may attach the session elsewhere. NULL: a random one nobody knows. */
     const uint8_t *secret;
-    /* what's left out is unknown, which is neutral */
+    /* What's left out is unknown, which is neutral. */
     const struct baton_capability *capabilities;
     size_t capabilities_n;
     bool observer; /* never leads */
@@ -265,12 +265,12 @@ enum baton_status baton_claim(struct baton *b, const struct baton_call *call,
 
 /* --- asking ---------------------------------------------------------------------------------------------------------- */
 struct baton_query {
-    /* baton_policy: the namespace; baton_sessions, baton_events: namespace and group may be empty */
+    /* baton_policy: the namespace; baton_sessions, baton_events: namespace and group may be empty. */
     struct baton_scope scope;
     enum baton_consistency consistency;
     uint64_t session; /* baton_sessions: just this one */
     uint64_t epoch;   /* baton_verify */
-    /* baton_events: first revision; baton_sessions: cursor, 0 first */
+    /* baton_events: first revision; baton_sessions: cursor, 0 first. */
     uint64_t from;
     uint64_t to;    /* baton_events: last revision, 0: the newest */
     uint32_t limit; /* of a page; 0: 1,000 */
@@ -295,7 +295,7 @@ enum baton_status baton_explain(struct baton *b, const struct baton_call *call,
 enum baton_status baton_policy(struct baton *b, const struct baton_call *call,
                                const struct baton_query *q,
                                struct baton_reply *out);
-/* Kept history: json, next (revision to go on from, 0 at the end). COMPACTED: id is the oldest kept. */
+/* Kept history, as one node has it: json, next (revision to go on from, 0 at the end), age_ms. COMPACTED: id is the oldest kept. */
 enum baton_status baton_events(struct baton *b, const struct baton_call *call,
                                const struct baton_query *q,
                                struct baton_reply *out);
@@ -374,7 +374,7 @@ struct baton_event {
     const char *scope;  /* NS/GROUP or NS/GROUP/DEVICE */
     const char *device; /* of the session */
     const char *tab;
-    /* BATON_WATCH_EVENT: as EventKind in docs/protocol.md, "GRANTED" */
+    /* BATON_WATCH_EVENT: as EventKind in docs/protocol.md, "GRANTED". */
     const char *kind;
     const char *json;    /* BATON_WATCH_*: all fields */
     const char *message; /* in words, may be empty */

@@ -6,8 +6,8 @@
 
 #include "client/client.h"
 
-#define HEAD_BYTES                                                             \
-    128 /* of a request in front of its op: version, id, correlation, timeout, a Command's own head */
+/* Of a request in front of its op: version, id, correlation, timeout, a Command's own head. */
+#define HEAD_BYTES 128
 
 void calls_init(struct calls *c)
 {

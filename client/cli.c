@@ -15,11 +15,22 @@ int cli_connect(struct cli *c, const struct baton_options *extra)
     if (extra != NULL) {
         options = *extra;
     }
+    char error[256];
+    struct route route;
+    if (c->endpoints != NULL && route_init(&route, c->endpoints, "--endpoints",
+                                           error, sizeof error) != 0) {
+        return cli_usage(c, "%s", error);
+    }
+    if ((c->tls_ca == NULL) != (c->tls_cert_key == NULL)) {
+        return cli_usage(c,
+                         "--tls-ca and --tls-cert-key (or BATON_TLS_CA and "
+                         "BATON_TLS_CERT_KEY) go together: %s is missing",
+                         c->tls_ca == NULL ? "--tls-ca" : "--tls-cert-key");
+    }
     options.endpoints = c->endpoints;
     options.timeout_ms = c->timeout_ms;
     options.tls_ca_file = c->tls_ca;
     options.tls_cert_key_file = c->tls_cert_key;
-    char error[256];
     enum baton_status status = baton_open(&options, &c->b, error, sizeof error);
     if (status == BATON_INVALID) {
         return cli_usage(c, "%s", error);
@@ -32,50 +43,50 @@ Pb__Consistency cli_consistency(bool stale)
     return stale ? PB__CONSISTENCY__STALE : PB__CONSISTENCY__LINEARIZABLE;
 }
 
-enum call_place cli_place(const Pb__ClientRequest *request)
+/* Of an answer that is one node's view; NULL: it doesn't say. */
+static const uint64_t *age_of(const Pb__ClientMessage *m)
 {
-    Pb__Consistency consistency = PB__CONSISTENCY__LINEARIZABLE;
-    switch (request->op_case) {
-    case PB__CLIENT_REQUEST__OP_GET_LEADER:
-        consistency = request->get_leader->consistency;
-        break;
-    case PB__CLIENT_REQUEST__OP_GET_SESSIONS:
-        consistency = request->get_sessions->consistency;
-        break;
-    case PB__CLIENT_REQUEST__OP_GET_EXPLAIN:
-        consistency = request->get_explain->consistency;
-        break;
-    case PB__CLIENT_REQUEST__OP_GET_VERIFY:
-        consistency = request->get_verify->consistency;
-        break;
-    case PB__CLIENT_REQUEST__OP_GET_POLICY:
-        consistency = request->get_policy->consistency;
-        break;
-    case PB__CLIENT_REQUEST__OP_GET_STATUS:
-    case PB__CLIENT_REQUEST__OP_GET_EVENTS:
-        consistency = PB__CONSISTENCY__STALE;
-        break;
+    switch (m->result_case) {
+    case PB__CLIENT_MESSAGE__RESULT_LEADER_RESULT:
+        return &m->leader_result->age_ms;
+    case PB__CLIENT_MESSAGE__RESULT_SESSIONS:
+        return &m->sessions->age_ms;
+    case PB__CLIENT_MESSAGE__RESULT_EVENTS:
+        return &m->events->age_ms;
     default:
-        break;
+        return NULL;
     }
-    return consistency == PB__CONSISTENCY__STALE ? PLACE_ANY : PLACE_LEADER;
 }
 
-Pb__ClientMessage *cli_ask(struct cli *c, const Pb__ClientRequest *request,
-                           enum call_kind kind, void **out_memory,
-                           int *out_exit)
+Pb__ClientMessage *cli_ask(struct cli *c, ProtobufCMessage *op,
+                           Pb__ClientMessage__ResultCase want,
+                           void **out_memory, int *out_exit)
 {
-    struct ask ask = {
-        .request = request, .kind = kind, .place = cli_place(request)};
+    Pb__ClientRequest request = request_of(op);
+    struct ask ask = ask_of(&request);
     struct answer answer;
     enum baton_status status = client_ask(c->b, &ask, &answer);
-    Pb__ClientMessage *m = NULL;
-    *out_memory = NULL;
-    if (status == BATON_OK) {
-        m = answer_decode(&answer, out_memory);
+    Pb__ClientMessage *m = answer_decode(&answer, out_memory);
+    bool one_view = m != NULL && ask.place == PLACE_ANY &&
+                    request.op_case != PB__CLIENT_REQUEST__OP_GET_STATUS;
+    *out_exit = CLI_DONE;
+    if (status == BATON_NOT_FOUND && one_view) {
+        *out_exit = cli_fail_one_view(c, status, answer.message, age_of(m));
+    } else if (status != BATON_OK) {
+        *out_exit = cli_fail(c, status, answer.message);
+    } else if (m == NULL || m->result_case != want) {
+        *out_exit =
+            cli_fail(c, BATON_UNSUPPORTED, "the node gave another answer");
+    } else if (one_view && !c->one_view_told) {
+        cli_one_view(c, age_of(m));
+        c->one_view_told = true;
     }
-    *out_exit = m != NULL ? CLI_DONE : cli_fail(c, status, answer.message);
     answer_free(&answer);
+    if (*out_exit != CLI_DONE) {
+        free(*out_memory);
+        *out_memory = NULL;
+        return NULL;
+    }
     return m;
 }
 

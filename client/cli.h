@@ -23,6 +23,7 @@ struct cli {
     bool json;
     uint32_t timeout_ms;
     struct baton *b;
+    bool one_view_told; /* the first of several pages says it */
     const struct verb *verb;
     int argc; /* behind the verb */
     char **argv;
@@ -64,10 +65,14 @@ int cli_bench(struct cli *c);
 #define CLI_POSITIONAL_MAX 8
 
 enum cli_option_type {
-    CLI_FLAG, /* bool */
-    CLI_TEXT, /* const char * */
-    CLI_U64,  /* uint64_t */
-    CLI_MS,   /* uint32_t: "10s", "500ms", "1m" */
+    CLI_FLAG,    /* bool */
+    CLI_TEXT,    /* const char * */
+    CLI_NAME,    /* const char *: a tab's name, or a device's */
+    CLI_ADDRESS, /* const char *: HOST:PORT */
+    CLI_U64,     /* uint64_t */
+    CLI_ID,      /* uint64_t, from 1 */
+    CLI_MS,      /* uint32_t: "10s", "500ms", "1m" */
+    CLI_TTL,     /* uint32_t, of a lease: 1s to 10m */
 };
 
 struct cli_option {
@@ -80,6 +85,11 @@ struct cli_scope {
     char namespace_name[NAME_BYTES_MAX + 1];
     char group[NAME_BYTES_MAX + 1];
     char device[NAME_BYTES_MAX + 1];
+};
+
+struct cli_target {
+    struct cli_scope scope;
+    uint64_t epoch; /* 0: not asked for */
 };
 
 /* Takes the verb's options out of c->argv; the rest goes to out[0 .. *out_n). Stops at "--". Says what's wrong and returns CLI_USAGE, else
@@ -97,12 +107,23 @@ bool cli_number(const char *text, uint64_t max, uint64_t *out);
 MUST_USE int cli_parse_scope(struct cli *c, const char *path,
                              const char *device, int parts_min,
                              struct cli_scope *out);
+/* Likewise NS/G, or NS alone, without a device. */
+MUST_USE int cli_parse_group(struct cli *c, const char *path, int parts_min,
+                             struct cli_scope *out);
+/* A verb's whole arguments, NS/G [D], and with `with_epoch` EPOCH behind it. As cli_parse(). */
+MUST_USE int cli_take_scope(struct cli *c, const struct cli_option *options,
+                            bool with_epoch, struct cli_target *out);
+/* Likewise [NS[/G]]. */
+MUST_USE int cli_take_filter(struct cli *c, const struct cli_option *options,
+                             struct cli_scope *out);
 struct baton_scope cli_scope_view(const struct cli_scope *s);
 /* The word for a value of `kind` or `network`; NULL: it's a number. Static. */
 const char *cli_capability_word(const char *key, int32_t value);
 /* k=v,k=v as --cap has it. At most 16. A sentence in error, and false. */
 bool cli_capabilities(const char *text, struct baton_capability *out,
                       size_t *out_n, char *error, size_t error_bytes);
+/* Arguments from this one on are more than the verb takes. CLI_USAGE. */
+int cli_surplus(const struct cli *c, const char *arg);
 /* What's wrong, and the verb's right form. CLI_USAGE. */
 int cli_usage(const struct cli *c, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -130,22 +151,29 @@ const char *cli_span(uint64_t ms);
 const char *cli_role(int role);
 const char *cli_enum(const ProtobufCEnumDescriptor *type, int value);
 
+/* The fields of an answer that is one node's view; a NULL age isn't known. */
+void cli_json_one_view(struct json_writer *w, const uint64_t *age_ms);
+/* Says the same on stderr. */
+void cli_one_view(const struct cli *c, const uint64_t *age_ms);
+
 /* The exit code of a status. */
 int cli_exit_of(enum baton_status status);
 /* Says why on stderr (as an object with --json), and returns the exit code. */
 int cli_fail(const struct cli *c, enum baton_status status,
              const char *message);
+/* As cli_fail(), of a refusal that is one node's view. */
+int cli_fail_one_view(const struct cli *c, enum baton_status status,
+                      const char *message, const uint64_t *age_ms);
 
 /* --- talking (cli.c) ------------------------------------------------------------------------------------------------- */
 /* A client, in c->b. `extra`: options but endpoints and timeout, may be NULL. Complains and returns an exit code. */
 MUST_USE int cli_connect(struct cli *c, const struct baton_options *extra);
-/* Sends one request and waits. The message lives in *out_memory: free() it. NULL: it was refused, cli_fail() has said so, and
- * *out_exit is the code. */
-Pb__ClientMessage *cli_ask(struct cli *c, const Pb__ClientRequest *request,
-                           enum call_kind kind, void **out_memory,
-                           int *out_exit);
+/* Sends one request and waits for that result; if it's one node's view, says so. The message lives in *out_memory: free() it. NULL: it was refused, cli_fail() has
+ * said so, and *out_exit is the code. */
+Pb__ClientMessage *cli_ask(struct cli *c, ProtobufCMessage *op,
+                           Pb__ClientMessage__ResultCase want,
+                           void **out_memory, int *out_exit);
 Pb__Consistency cli_consistency(bool stale);
-enum call_place cli_place(const Pb__ClientRequest *request);
 /* Set by SIGINT and SIGTERM once cli_signals() was called; cli_signal_fd() is readable then. */
 void cli_signals(void);
 int cli_signal_fd(void);

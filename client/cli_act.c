@@ -3,38 +3,10 @@
 #include <string.h>
 
 #include "client/cli.h"
+#include "proto/utf8.h"
 
-#define WATCH_TAG 1
-
-struct scope_args {
-    struct cli_scope scope;
-    const char *last;
-};
-
-/* NS/G [D] [EXTRA]: with `extra` 1 the last argument is something else. */
-static int take_scope(struct cli *c, const struct cli_option *options,
-                      int extra, struct scope_args *out)
-{
-    const char *args[CLI_POSITIONAL_MAX] = {NULL};
-    int n = 0;
-    int rc = cli_parse(c, options, args, &n);
-    if (rc != CLI_DONE) {
-        return rc;
-    }
-    if (n < 1 + extra) {
-        return cli_usage(c, "%s",
-                         n == 0 ? "NAMESPACE/GROUP is missing"
-                                : "EPOCH is missing");
-    }
-    if (n > 2 + extra) {
-        return cli_usage(c, "too many arguments, from \"%s\" on",
-                         args[2 + extra]);
-    }
-    out->last = args[n - 1];
-    ASSERT(out->last != NULL);
-    return cli_parse_scope(c, args[0], n - extra == 2 ? args[1] : NULL, 2,
-                           &out->scope);
-}
+#define WATCH_TAG        1
+#define REASON_BYTES_MAX 256 /* the registry's limit of a text */
 
 static const char *scope_text(const struct cli_scope *s)
 {
@@ -159,10 +131,10 @@ static int handoff_wait(struct cli *c, const struct cli_scope *s, uint64_t to,
 int cli_handoff(struct cli *c)
 {
     uint64_t to = 0;
-    const struct cli_option options[] = {{"--to", CLI_U64, &to},
+    const struct cli_option options[] = {{"--to", CLI_ID, &to},
                                          {NULL, CLI_FLAG, NULL}};
-    struct scope_args args = {.last = ""};
-    int rc = take_scope(c, options, 0, &args);
+    struct cli_target target;
+    int rc = cli_take_scope(c, options, false, &target);
     if (rc != CLI_DONE) {
         return rc;
     }
@@ -174,12 +146,12 @@ int cli_handoff(struct cli *c)
     if (rc != CLI_DONE) {
         return rc;
     }
-    struct baton_scope scope = cli_scope_view(&args.scope);
+    struct baton_scope scope = cli_scope_view(&target.scope);
     struct baton_reply r = {0};
     enum baton_status status = baton_handoff(c->b, NULL, &scope, to, &r);
     uint64_t offer = r.id;
     rc = finish(c, status, &r);
-    return rc == CLI_DONE ? handoff_wait(c, &args.scope, to, offer) : rc;
+    return rc == CLI_DONE ? handoff_wait(c, &target.scope, to, offer) : rc;
 }
 
 /* --- resign, demote ---------------------------------------------------------------------------------------------- */
@@ -207,25 +179,20 @@ static int moved(struct cli *c, const struct cli_scope *s,
 int cli_resign(struct cli *c)
 {
     const struct cli_option options[] = {{NULL, CLI_FLAG, NULL}};
-    struct scope_args args = {.last = ""};
-    int rc = take_scope(c, options, 1, &args);
+    struct cli_target target;
+    int rc = cli_take_scope(c, options, true, &target);
     if (rc != CLI_DONE) {
         return rc;
-    }
-    uint64_t epoch = 0;
-    if (!cli_number(args.last, UINT64_MAX, &epoch) || epoch == 0) {
-        return cli_usage(c, "EPOCH must be a whole number, not \"%s\"",
-                         args.last);
     }
     rc = connect_acting(c);
     if (rc != CLI_DONE) {
         return rc;
     }
-    struct baton_handover h = {.scope = cli_scope_view(&args.scope),
-                               .epoch = epoch};
+    struct baton_handover h = {.scope = cli_scope_view(&target.scope),
+                               .epoch = target.epoch};
     struct baton_reply r = {0};
     enum baton_status status = baton_resign(c->b, NULL, &h, &r);
-    return moved(c, &args.scope, status, &r);
+    return moved(c, &target.scope, status, &r);
 }
 
 int cli_demote(struct cli *c)
@@ -233,22 +200,29 @@ int cli_demote(struct cli *c)
     const char *reason = NULL;
     const struct cli_option options[] = {{"--reason", CLI_TEXT, &reason},
                                          {NULL, CLI_FLAG, NULL}};
-    struct scope_args args = {.last = ""};
-    int rc = take_scope(c, options, 0, &args);
+    struct cli_target target;
+    int rc = cli_take_scope(c, options, false, &target);
     if (rc != CLI_DONE) {
         return rc;
     }
-    if (reason == NULL || reason[0] == '\0') {
+    if (reason == NULL) {
         return cli_usage(c, "--reason TEXT is missing: it goes on record");
+    }
+    if (reason[0] == '\0' ||
+        !utf8_is_text(codec_text(reason), REASON_BYTES_MAX)) {
+        return cli_usage(c,
+                         "--reason must be 1 to %d bytes of UTF-8 without "
+                         "control characters, not \"%.300s\"",
+                         REASON_BYTES_MAX, reason);
     }
     rc = connect_acting(c);
     if (rc != CLI_DONE) {
         return rc;
     }
-    struct baton_scope scope = cli_scope_view(&args.scope);
+    struct baton_scope scope = cli_scope_view(&target.scope);
     struct baton_reply r = {0};
     enum baton_status status = baton_demote(c->b, NULL, &scope, reason, &r);
-    return moved(c, &args.scope, status, &r);
+    return moved(c, &target.scope, status, &r);
 }
 
 /* --- policy ------------------------------------------------------------------------------------------------------ */
@@ -320,14 +294,11 @@ static int policy_get(struct cli *c, const char *namespace_name)
 {
     Pb__GetPolicy op = PB__GET_POLICY__INIT;
     op.namespace_ = (char *)namespace_name;
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_GET_POLICY;
-    request.get_policy = &op;
     void *memory = NULL;
     int rc = CLI_DONE;
-    const Pb__ClientMessage *m = cli_ask(c, &request, CALL_READ, &memory, &rc);
-    if (m != NULL && m->result_case == PB__CLIENT_MESSAGE__RESULT_POLICY &&
-        m->policy->policy != NULL) {
+    const Pb__ClientMessage *m =
+        cli_ask(c, &op.base, PB__CLIENT_MESSAGE__RESULT_POLICY, &memory, &rc);
+    if (m != NULL && m->policy->policy != NULL) {
         policy_print(c, m->policy->policy);
     }
     free(memory);
@@ -392,7 +363,9 @@ int cli_policy(struct cli *c)
     struct cli_scope scope;
     rc = cli_parse_scope(c, args[1], NULL, 1, &scope);
     if (rc == CLI_DONE && scope.group[0] != '\0') {
-        return cli_usage(c, "a policy is of a namespace, without a group");
+        return cli_usage(
+            c, "a policy is of a NAMESPACE, without a group: not \"%s\"",
+            args[1]);
     }
     if (rc == CLI_DONE) {
         rc = get ? cli_connect(c, NULL) : connect_acting(c);

@@ -71,30 +71,87 @@ bool cli_duration(const char *text, uint32_t *out_ms)
     return false;
 }
 
-static int take_value(struct cli *c, const struct cli_option *o,
+int cli_surplus(const struct cli *c, const char *arg)
+{
+    return cli_usage(c, "too many arguments, from \"%s\" on", arg);
+}
+
+static int check_name(const struct cli *c, const char *what, const char *name,
+                      size_t n)
+{
+    if (utf8_is_name((struct bytes){(const uint8_t *)name, n},
+                     NAME_BYTES_MAX)) {
+        return CLI_DONE;
+    }
+    return cli_usage(c,
+                     "the %s \"%.*s\" must be 1 to 128 bytes of UTF-8 "
+                     "without control characters or /",
+                     what, n > 200 ? 200 : (int)n, name);
+}
+
+static int take_text(const struct cli *c, const struct cli_option *o,
+                     const char *value)
+{
+    *(const char **)o->out = value;
+    if (o->type == CLI_NAME) {
+        return check_name(c, o->name + 2, value, strlen(value));
+    }
+    const char *fault =
+        o->type == CLI_ADDRESS ? route_fault(value, strlen(value)) : NULL;
+    return fault == NULL ? CLI_DONE
+                         : cli_usage(c, "%s \"%.150s\" isn't HOST:PORT: %s",
+                                     o->name, value, fault);
+}
+
+static int take_number(const struct cli *c, const struct cli_option *o,
+                       const char *value)
+{
+    uint64_t number = 0;
+    if (!cli_number(value, UINT64_MAX, &number) ||
+        (o->type == CLI_ID && number == 0)) {
+        return cli_usage(c, "%s must be a whole number%s, not \"%s\"", o->name,
+                         o->type == CLI_ID ? " from 1" : "", value);
+    }
+    *(uint64_t *)o->out = number;
+    return CLI_DONE;
+}
+
+static int take_duration(const struct cli *c, const struct cli_option *o,
+                         const char *value)
+{
+    uint32_t ms = 0;
+    if (!cli_duration(value, &ms)) {
+        return cli_usage(c,
+                         "%s must be a duration such as 500ms, 10s or 1m, "
+                         "not \"%s\"",
+                         o->name, value);
+    }
+    if (o->type == CLI_TTL && (ms < 1000 || ms > 600000)) {
+        return cli_usage(c, "%s must be from 1s to 10m, not \"%s\"", o->name,
+                         value);
+    }
+    *(uint32_t *)o->out = ms;
+    return CLI_DONE;
+}
+
+static int take_value(const struct cli *c, const struct cli_option *o,
                       const char *value)
 {
-    uint64_t *number = o->out;
     switch (o->type) {
     case CLI_FLAG:
         return cli_usage(c, "%s takes no value", o->name);
     case CLI_TEXT:
-        *(const char **)o->out = value;
-        return CLI_DONE;
+    case CLI_NAME:
+    case CLI_ADDRESS:
+        return take_text(c, o, value);
     case CLI_U64:
-        return cli_number(value, UINT64_MAX, number)
-                   ? CLI_DONE
-                   : cli_usage(c, "%s must be a whole number, not \"%s\"",
-                               o->name, value);
+    case CLI_ID:
+        return take_number(c, o, value);
     case CLI_MS:
+    case CLI_TTL:
         break;
     }
-    return cli_duration(value, o->out)
-               ? CLI_DONE
-               : cli_usage(c,
-                           "%s must be a duration such as 500ms, 10s or 1m, "
-                           "not \"%s\"",
-                           o->name, value);
+    return take_duration(c, o, value);
 }
 
 /* "--name" or "--name=value" */
@@ -149,7 +206,7 @@ int cli_parse(struct cli *c, const struct cli_option *options,
         }
         if (arg[0] != '-' || arg[1] == '\0') {
             if (*out_n == CLI_POSITIONAL_MAX) {
-                return cli_usage(c, "too many arguments, from \"%s\" on", arg);
+                return cli_surplus(c, arg);
             }
             out[(*out_n)++] = arg;
             continue;
@@ -206,16 +263,12 @@ int cli_parse_globals(struct cli *c, int *argc, char **argv, bool *out_help,
 static int take_name(struct cli *c, const char *what, const char *from,
                      size_t n, char out[NAME_BYTES_MAX + 1])
 {
-    if (n == 0 || !utf8_is_name((struct bytes){(const uint8_t *)from, n},
-                                NAME_BYTES_MAX)) {
-        return cli_usage(c,
-                         "the %s \"%.*s\" must be 1 to 128 bytes of UTF-8 "
-                         "without control characters or /",
-                         what, n > 200 ? 200 : (int)n, from);
+    int rc = check_name(c, what, from, n);
+    if (rc == CLI_DONE) {
+        memcpy(out, from, n);
+        out[n] = '\0';
     }
-    memcpy(out, from, n);
-    out[n] = '\0';
-    return CLI_DONE;
+    return rc;
 }
 
 int cli_parse_scope(struct cli *c, const char *path, const char *device,
@@ -255,6 +308,61 @@ int cli_parse_scope(struct cli *c, const char *path, const char *device,
 struct baton_scope cli_scope_view(const struct cli_scope *s)
 {
     return (struct baton_scope){s->namespace_name, s->group, s->device};
+}
+
+int cli_parse_group(struct cli *c, const char *path, int parts_min,
+                    struct cli_scope *out)
+{
+    int rc = cli_parse_scope(c, path, NULL, parts_min, out);
+    if (rc == CLI_DONE && out->device[0] != '\0') {
+        return cli_usage(
+            c, "%s takes %sNAMESPACE/GROUP, without the device: not \"%s\"",
+            c->verb->name, parts_min < 2 ? "NAMESPACE or " : "", path);
+    }
+    return rc;
+}
+
+int cli_take_scope(struct cli *c, const struct cli_option *options,
+                   bool with_epoch, struct cli_target *out)
+{
+    const char *args[CLI_POSITIONAL_MAX] = {NULL};
+    int n = 0;
+    int extra = with_epoch ? 1 : 0;
+    int rc = cli_parse(c, options, args, &n);
+    if (rc != CLI_DONE) {
+        return rc;
+    }
+    if (n < 1 + extra) {
+        return cli_usage(c, "%s",
+                         n == 0 ? "NAMESPACE/GROUP is missing"
+                                : "EPOCH is missing");
+    }
+    if (n > 2 + extra) {
+        return cli_surplus(c, args[2 + extra]);
+    }
+    rc = cli_parse_scope(c, args[0], n - extra == 2 ? args[1] : NULL, 2,
+                         &out->scope);
+    out->epoch = 0;
+    if (rc == CLI_DONE && with_epoch &&
+        (!cli_number(args[n - 1], UINT64_MAX, &out->epoch) ||
+         out->epoch == 0)) {
+        return cli_usage(c, "EPOCH must be a whole number from 1, not \"%s\"",
+                         args[n - 1]);
+    }
+    return rc;
+}
+
+int cli_take_filter(struct cli *c, const struct cli_option *options,
+                    struct cli_scope *out)
+{
+    const char *args[CLI_POSITIONAL_MAX] = {NULL};
+    int n = 0;
+    int rc = cli_parse(c, options, args, &n);
+    if (rc != CLI_DONE) {
+        return rc;
+    }
+    return n > 1 ? cli_surplus(c, args[1])
+                 : cli_parse_group(c, args[0], 0, out);
 }
 
 /* --- capabilities ------------------------------------------------------------------------------------------------ */

@@ -5,49 +5,53 @@
 #include "client/cli_bench.h"
 #include "client/cli_view.h"
 
+static int check_most(const struct cli *c, const char *name, uint64_t value,
+                      uint64_t most)
+{
+    return value <= most
+               ? CLI_DONE
+               : cli_usage(c, "%s must be from 1 to %llu, not %llu", name,
+                           (unsigned long long)most, (unsigned long long)value);
+}
+
 static int take_args(struct cli *c, struct bench *b)
 {
     const struct cli_option options[] = {
-        {"--clients", CLI_U64, &b->clients},
-        {"--total", CLI_U64, &b->total},
-        {"--pipeline", CLI_U64, &b->pipeline},
-        {"--sessions", CLI_U64, &b->sessions},
-        {"--seconds", CLI_U64, &b->seconds},
-        {"--tabs", CLI_U64, &b->tabs},
-        {"--devices", CLI_U64, &b->devices},
-        {"--ttl", CLI_MS, &b->ttl_ms},
+        {"--clients", CLI_ID, &b->clients},
+        {"--total", CLI_ID, &b->total},
+        {"--pipeline", CLI_ID, &b->pipeline},
+        {"--sessions", CLI_ID, &b->sessions},
+        {"--seconds", CLI_ID, &b->seconds},
+        {"--tabs", CLI_ID, &b->tabs},
+        {"--devices", CLI_ID, &b->devices},
+        {"--ttl", CLI_TTL, &b->ttl_ms},
         {"--keep", CLI_FLAG, &b->keep},
         {NULL, CLI_FLAG, NULL},
     };
     static const char *const ops[] = {"open", "renew", "leader", "watch",
                                       "churn"};
-    const char *args[CLI_POSITIONAL_MAX];
+    const char *args[CLI_POSITIONAL_MAX] = {""};
     int n = 0;
     int rc = cli_parse(c, options, args, &n);
     if (rc != CLI_DONE) {
         return rc;
     }
-    for (size_t i = 0; n == 1 && i < countof(ops); i++) {
+    for (size_t i = 0; i < countof(ops); i++) {
         b->op = strcmp(ops[i], args[0]) == 0 ? ops[i] : b->op;
     }
     if (b->op == NULL) {
-        return cli_usage(c, "OP must be open, renew, leader, watch or churn");
+        return cli_usage(
+            c, "OP must be open, renew, leader, watch or churn, not \"%s\"",
+            args[0]);
     }
-    if (b->clients < 1 || b->clients > BENCH_CLIENTS_MAX - 1 ||
-        b->pipeline < 1 || b->pipeline > BENCH_PIPELINE_MAX) {
-        return cli_usage(c,
-                         "--clients must be from 1 to %d, --pipeline from "
-                         "1 to %d",
-                         BENCH_CLIENTS_MAX - 1, BENCH_PIPELINE_MAX);
+    if (n > 1) {
+        return cli_surplus(c, args[1]);
     }
-    if (b->total < 1 || b->total > 1000000000 || b->tabs < 1 ||
-        b->devices < 1 || b->sessions < 1 || b->seconds < 1 ||
-        b->ttl_ms < 1000 || b->ttl_ms > 600000) {
-        return cli_usage(c, "a number is out of range: --total 1 to 10^9; "
-                            "--tabs, --devices, --sessions, --seconds from 1; "
-                            "--ttl 1s to 10m");
+    rc = check_most(c, "--clients", b->clients, BENCH_CLIENTS_MAX - 1);
+    if (rc == CLI_DONE) {
+        rc = check_most(c, "--pipeline", b->pipeline, BENCH_PIPELINE_MAX);
     }
-    return CLI_DONE;
+    return rc == CLI_DONE ? check_most(c, "--total", b->total, 1000000000) : rc;
 }
 
 static int find_leader(struct bench *b)

@@ -10,10 +10,10 @@
 #include "client/cli.h"
 
 #define BENCH_CLIENTS_MAX 4096
-#define BENCH_PIPELINE_MAX                                                     \
-    8000 /* below WINDOW_MAX: that many may be outstanding on a lease */
-#define BENCH_BODY_BYTES 512
-#define BENCH_ABSENT     SIZE_MAX
+/* Below WINDOW_MAX: that many may be outstanding on a lease. */
+#define BENCH_PIPELINE_MAX 8000
+#define BENCH_BODY_BYTES   512
+#define BENCH_ABSENT       SIZE_MAX
 
 struct histogram {
     uint64_t counts[64 * 32]; /* 32 steps for each power of two of ns */
@@ -109,7 +109,7 @@ struct bench {
     bool keep;
 
     char endpoint[ROUTE_ADDRESS_BYTES]; /* of the leader */
-    /* of the leader, before the operations that count */
+    /* Of the leader, before the operations that count. */
     uint64_t commit_before;
     uint64_t commit_after;
     struct link_loop *loop;

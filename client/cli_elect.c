@@ -262,8 +262,8 @@ static int run(struct election *e, char **command)
 static int take_args(struct cli *c, struct election *e, char ***out_command)
 {
     const char *tab = NULL;
-    const struct cli_option options[] = {{"--tab", CLI_TEXT, &tab},
-                                         {"--ttl", CLI_MS, &e->ttl_ms},
+    const struct cli_option options[] = {{"--tab", CLI_NAME, &tab},
+                                         {"--ttl", CLI_TTL, &e->ttl_ms},
                                          {NULL, CLI_FLAG, NULL}};
     const char *args[CLI_POSITIONAL_MAX];
     int n = 0;
@@ -275,35 +275,29 @@ static int take_args(struct cli *c, struct election *e, char ***out_command)
     while (at < c->argc && strcmp(c->argv[at], "--") != 0) {
         at++;
     }
-    if (n != 1) {
-        return cli_usage(c, n == 0 ? "NAMESPACE/GROUP is missing"
-                                   : "COMMAND goes behind --");
+    if (n == 0) {
+        return cli_usage(c, "NAMESPACE/GROUP is missing");
+    }
+    if (n > 1) {
+        return cli_usage(c,
+                         "too many arguments, from \"%s\" on: COMMAND goes "
+                         "behind --",
+                         args[1]);
     }
     if (at + 1 >= c->argc) {
         return cli_usage(c, "-- COMMAND is missing");
-    }
-    if (e->ttl_ms < 1000 || e->ttl_ms > 600000) {
-        return cli_usage(c, "--ttl must be from 1s to 10m");
     }
     *out_command = &c->argv[at + 1];
     if (gethostname(e->device, sizeof e->device - 1) != 0 ||
         e->device[0] == '\0') {
         (void)snprintf(e->device, sizeof e->device, "localhost");
     }
-    if (tab != NULL && (tab[0] == '\0' || strlen(tab) > NAME_BYTES_MAX)) {
-        return cli_usage(c, "--tab must be 1 to 128 bytes");
-    }
     if (tab != NULL) {
         (void)snprintf(e->tab, sizeof e->tab, "%s", tab);
     } else {
         (void)snprintf(e->tab, sizeof e->tab, "elect-%d", (int)getpid());
     }
-    rc = cli_parse_scope(c, args[0], NULL, 2, &e->scope);
-    if (rc == CLI_DONE && e->scope.device[0] != '\0') {
-        return cli_usage(c, "elect campaigns for NAMESPACE/GROUP, without a "
-                            "device");
-    }
-    return rc;
+    return cli_parse_group(c, args[0], 2, &e->scope);
 }
 
 int cli_elect(struct cli *c)

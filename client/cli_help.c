@@ -5,7 +5,8 @@
 const struct verb cli_verbs[] = {
     {"status", "[--live]", "the cluster, as the nodes reached see it",
      "Asks all endpoints at once, and the members that they name. A node that "
-     "doesn't answer is\nlisted as unreachable.\n\n"
+     "doesn't answer is\nlisted as unreachable, with the number - (in JSON "
+     "null) if nobody knows whose address that is.\n\n"
      "  --live    a table that refreshes twice a second until Ctrl-C\n\n"
      "  baton status\n"
      "  baton --json status | jq '.nodes[] | select(.role == \"leader\").id'\n",
@@ -28,12 +29,14 @@ const struct verb cli_verbs[] = {
      "--cap battery=80,charging=1\n",
      cli_session},
     {"sessions", "[NS[/G]] [--stale]", "lists sessions",
-     "  --stale   any node's view, also without a majority\n\n"
+     "  --stale   any node's view, also without a majority; stderr says how "
+     "old\n\n"
      "  baton sessions acme/alice\n",
      cli_sessions},
     {"leader", "NS/G [D] [--stale]", "who holds the baton",
      "Of a group, or of a device in it. The answer is confirmed by a majority "
-     "after you asked, unless\n--stale takes any node's view, with its age. "
+     "after you asked, unless\n--stale takes any node's view, with its age on "
+     "stderr. "
      "Exit code 2: nobody leads.\n\n"
      "  baton leader acme/alice\n"
      "  baton leader acme/alice laptop --stale\n",
@@ -43,8 +46,9 @@ const struct verb cli_verbs[] = {
      "report is marked ? and counts\nneutrally. See baton policy get.\n\n"
      "  baton explain acme/alice laptop\n",
      cli_explain},
-    {"verify", "NS/G [D] EPOCH", "is this epoch the current one?",
+    {"verify", "NS/G [D] EPOCH [--stale]", "is this epoch the current one?",
      "Exit code 0 if it is, 4 if not; prints the current one either way.\n\n"
+     "  --stale   any node's view, also without a majority\n\n"
      "  baton verify acme/alice 1042 || stop_writing\n",
      cli_verify},
     {"watch", "[NS[/G]] [--from REVISION]", "the state, then what happens",
@@ -55,7 +59,8 @@ const struct verb cli_verbs[] = {
      "  baton --json watch acme --from 1042\n",
      cli_watch},
     {"events", "[NS[/G]] --from R [--to R]", "the kept history",
-     "The same lines as watch. Exit code 4 if that revision isn't kept any "
+     "The same lines as watch, as one node has them: stderr says when it last "
+     "heard of a leader.\nExit code 4 if that revision isn't kept any "
      "more.\n\n"
      "  baton events acme/alice --from 1 --to 2000\n",
      cli_events},

@@ -3,27 +3,29 @@
 
 #include "client/cli_view.h"
 
-static int take_node(struct cli *c, const char *text, uint32_t *out)
+/* From `min` on, which is 0 or 1. */
+static int take_node(struct cli *c, const char *text, uint64_t min,
+                     uint32_t *out)
 {
     uint64_t node = 0;
-    if (!cli_number(text, UINT32_MAX, &node)) {
-        return cli_usage(c, "NODE must be a number, not \"%s\"", text);
+    if (!cli_number(text, UINT32_MAX, &node) || node < min) {
+        return cli_usage(c, "NODE must be a whole number from %llu, not \"%s\"",
+                         (unsigned long long)min, text);
     }
     *out = (uint32_t)node;
     return CLI_DONE;
 }
 
-static int print_change(struct cli *c, const Pb__ClientRequest *request)
+static int print_change(struct cli *c, ProtobufCMessage *op)
 {
     void *memory = NULL;
     int rc = CLI_DONE;
-    const Pb__ClientMessage *m = cli_ask(c, request, CALL_ONCE, &memory, &rc);
+    const Pb__ClientMessage *m =
+        cli_ask(c, op, PB__CLIENT_MESSAGE__RESULT_CHANGE, &memory, &rc);
     if (m == NULL) {
         return rc;
     }
-    static const Pb__ChangeResult none = PB__CHANGE_RESULT__INIT;
-    const Pb__ChangeResult *r =
-        m->result_case == PB__CLIENT_MESSAGE__RESULT_CHANGE ? m->change : &none;
+    const Pb__ChangeResult *r = m->change;
     if (c->json) {
         struct json_writer *w = cli_json_begin();
         cli_json_id(w, "leader", r->leader);
@@ -52,43 +54,21 @@ int cli_transfer(struct cli *c)
         return rc;
     }
     if (n != 1) {
-        return cli_usage(c, "NODE is missing (0: the best follower)");
+        return n == 0 ? cli_usage(c, "NODE is missing (0: the best follower)")
+                      : cli_surplus(c, args[1]);
     }
     Pb__Transfer op = PB__TRANSFER__INIT;
-    rc = take_node(c, args[0], &op.node);
+    rc = take_node(c, args[0], 0, &op.node);
     if (rc == CLI_DONE) {
         rc = cli_connect(c, NULL);
     }
     if (rc != CLI_DONE) {
         return rc;
     }
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_TRANSFER;
-    request.transfer = &op;
-    return print_change(c, &request);
+    return print_change(c, &op.base);
 }
 
 /* --- members ----------------------------------------------------------------------------------------------------- */
-
-/* The configuration that a change refers to, so that two changes at once can't both be made of the same one. Any node's word will do:
- * an old one is refused. */
-static Pb__ClientMessage *ask_status(struct cli *c, void **out_memory,
-                                     int *out_exit)
-{
-    Pb__GetStatus op = PB__GET_STATUS__INIT;
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_GET_STATUS;
-    request.get_status = &op;
-    Pb__ClientMessage *m =
-        cli_ask(c, &request, CALL_READ, out_memory, out_exit);
-    if (m != NULL &&
-        m->result_case != PB__CLIENT_MESSAGE__RESULT_STATUS_RESULT) {
-        *out_exit = cli_fail(c, BATON_UNSUPPORTED, "no status came");
-        free(*out_memory);
-        return NULL;
-    }
-    return m;
-}
 
 static void list_member(struct cli *c, struct cli_table *t,
                         const Pb__NodeStatus *n, uint64_t config)
@@ -135,20 +115,21 @@ static int list(struct cli *c)
     return CLI_DONE;
 }
 
+/* The change names the configuration that it's of, so that two at once can't both be made of the same one. Any node's word will
+ * do: an old one is refused. */
 static int change(struct cli *c, Pb__ChangeMembers *op)
 {
+    Pb__GetStatus get = PB__GET_STATUS__INIT;
     void *memory = NULL;
     int rc = CLI_DONE;
-    const Pb__ClientMessage *m = ask_status(c, &memory, &rc);
+    const Pb__ClientMessage *m = cli_ask(
+        c, &get.base, PB__CLIENT_MESSAGE__RESULT_STATUS_RESULT, &memory, &rc);
     if (m == NULL) {
         return rc;
     }
     op->expected = m->status_result->config;
     free(memory);
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_CHANGE_MEMBERS;
-    request.change_members = op;
-    return print_change(c, &request);
+    return print_change(c, &op->base);
 }
 
 static int act(struct cli *c, const char *what, uint32_t node,
@@ -170,44 +151,66 @@ static int act(struct cli *c, const char *what, uint32_t node,
     return rc == CLI_DONE ? change(c, &op) : rc;
 }
 
-int cli_member(struct cli *c)
+static int take_member(struct cli *c, Pb__Member *member, const char **out_what,
+                       const char **out_node)
 {
-    Pb__Member member = PB__MEMBER__INIT;
-    const char *none = "";
-    const char *peer = none;
-    const char *client = none;
-    const char *http = none;
-    const struct cli_option options[] = {{"--peer", CLI_TEXT, &peer},
-                                         {"--client", CLI_TEXT, &client},
-                                         {"--http", CLI_TEXT, &http},
+    const char *peer = NULL;
+    const char *client = NULL;
+    const char *http = NULL;
+    const struct cli_option options[] = {{"--peer", CLI_ADDRESS, &peer},
+                                         {"--client", CLI_ADDRESS, &client},
+                                         {"--http", CLI_ADDRESS, &http},
                                          {NULL, CLI_FLAG, NULL}};
-    const char *args[CLI_POSITIONAL_MAX];
+    const char *args[CLI_POSITIONAL_MAX] = {""};
     int n = 0;
     int rc = cli_parse(c, options, args, &n);
     if (rc != CLI_DONE) {
         return rc;
     }
-    if (n == 1 && strcmp(args[0], "list") == 0) {
-        rc = cli_connect(c, NULL);
-        return rc == CLI_DONE ? list(c) : rc;
+    const char *what = args[0];
+    bool add = strcmp(what, "add") == 0;
+    int takes = strcmp(what, "list") == 0 ? 1 : 2;
+    if (takes == 2 && !add && strcmp(what, "promote") != 0 &&
+        strcmp(what, "remove") != 0) {
+        return cli_usage(c,
+                         "it's list, add NODE, promote NODE or remove NODE, "
+                         "not \"%s\"",
+                         what);
     }
-    bool add = n == 2 && strcmp(args[0], "add") == 0;
-    bool known = add || (n == 2 && (strcmp(args[0], "promote") == 0 ||
-                                    strcmp(args[0], "remove") == 0));
-    if (!known) {
-        return cli_usage(c, "it's list, add NODE, promote NODE or remove NODE");
+    if (n != takes) {
+        return n < takes ? cli_usage(c, "NODE is missing")
+                         : cli_surplus(c, args[takes]);
     }
-    if (add && (peer == none || client == none)) {
+    if (!add && (peer != NULL || client != NULL || http != NULL)) {
+        return cli_usage(c, "--peer, --client and --http are only for member "
+                            "add");
+    }
+    if (add && (peer == NULL || client == NULL)) {
         return cli_usage(c, "a new node needs --peer HOST:PORT and "
                             "--client HOST:PORT");
     }
-    uint32_t node = 0;
-    rc = take_node(c, args[1], &node);
+    member->peer = (char *)(peer != NULL ? peer : "");
+    member->client = (char *)(client != NULL ? client : "");
+    member->http = (char *)(http != NULL ? http : "");
+    *out_what = what;
+    *out_node = args[1];
+    return CLI_DONE;
+}
+
+int cli_member(struct cli *c)
+{
+    Pb__Member member = PB__MEMBER__INIT;
+    const char *what = "";
+    const char *text = "";
+    int rc = take_member(c, &member, &what, &text);
     if (rc != CLI_DONE) {
         return rc;
     }
-    member.peer = (char *)peer;
-    member.client = (char *)client;
-    member.http = (char *)http;
-    return act(c, args[0], node, &member);
+    if (strcmp(what, "list") == 0) {
+        rc = cli_connect(c, NULL);
+        return rc == CLI_DONE ? list(c) : rc;
+    }
+    uint32_t node = 0;
+    rc = take_node(c, text, 1, &node);
+    return rc == CLI_DONE ? act(c, what, node, &member) : rc;
 }

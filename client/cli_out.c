@@ -133,6 +133,14 @@ void cli_json_flag(struct json_writer *w, const char *key, bool value)
     json_bool(w, value);
 }
 
+void cli_json_one_view(struct json_writer *w, const uint64_t *age_ms)
+{
+    cli_json_text(w, "consistency", "stale");
+    if (age_ms != NULL) {
+        cli_json_number(w, "age_ms", *age_ms);
+    }
+}
+
 /* --- words ------------------------------------------------------------------------------------------------------- */
 
 const char *cli_path(const Pb__Path *path)
@@ -238,7 +246,34 @@ int cli_exit_of(enum baton_status status)
     return CLI_REFUSED;
 }
 
-int cli_fail(const struct cli *c, enum baton_status status, const char *message)
+static void print_one_view(const uint64_t *age_ms)
+{
+    (void)fprintf(stderr, "baton: as one node knew it%s%s%s\n",
+                  age_ms != NULL ? ", which heard of a leader " : "",
+                  age_ms != NULL ? cli_span(*age_ms) : "",
+                  age_ms != NULL ? " ago" : "");
+}
+
+void cli_one_view(const struct cli *c, const uint64_t *age_ms)
+{
+    if (!c->json) {
+        print_one_view(age_ms);
+        return;
+    }
+    char text[256];
+    struct json_writer w;
+    json_init(&w, text, sizeof text);
+    json_object_begin(&w);
+    cli_json_one_view(&w, age_ms);
+    json_object_end(&w);
+    if (json_finish(&w) > 0) {
+        (void)fprintf(stderr, "%s\n", text);
+    }
+}
+
+/* One object with --json, whatever is in it. */
+static int fail(const struct cli *c, enum baton_status status,
+                const char *message, bool one_view, const uint64_t *age_ms)
 {
     int code = cli_exit_of(status);
     if (message == NULL || message[0] == '\0') {
@@ -246,6 +281,9 @@ int cli_fail(const struct cli *c, enum baton_status status, const char *message)
     }
     if (!c->json) {
         (void)fprintf(stderr, "baton: %s\n", message);
+        if (one_view) {
+            print_one_view(age_ms);
+        }
         return code;
     }
     char text[2048];
@@ -254,9 +292,23 @@ int cli_fail(const struct cli *c, enum baton_status status, const char *message)
     json_object_begin(&w);
     cli_json_text(&w, "error", status_name(status));
     cli_json_text(&w, "message", message);
+    if (one_view) {
+        cli_json_one_view(&w, age_ms);
+    }
     json_object_end(&w);
     if (json_finish(&w) > 0) {
         (void)fprintf(stderr, "%s\n", text);
     }
     return code;
+}
+
+int cli_fail(const struct cli *c, enum baton_status status, const char *message)
+{
+    return fail(c, status, message, false, NULL);
+}
+
+int cli_fail_one_view(const struct cli *c, enum baton_status status,
+                      const char *message, const uint64_t *age_ms)
+{
+    return fail(c, status, message, true, age_ms);
 }

@@ -3,36 +3,27 @@
 
 #include "client/cli.h"
 
-/* NS/G [D] and what may follow; `extra` positional arguments behind the scope. */
-static int take_scope(struct cli *c, int extra, struct cli_scope *scope,
-                      bool *stale, const char **out_last)
+/* What leader, verify and explain ask about. */
+struct question {
+    struct cli_target target;
+    Pb__Path path; /* of `target` */
+    Pb__Consistency consistency;
+};
+
+/* Takes the arguments, and connects. */
+static int take_question(struct cli *c, bool with_epoch, struct question *out)
 {
-    const struct cli_option options[] = {{"--stale", CLI_FLAG, stale},
+    bool stale = false;
+    const struct cli_option options[] = {{"--stale", CLI_FLAG, &stale},
                                          {NULL, CLI_FLAG, NULL}};
-    const char *args[CLI_POSITIONAL_MAX];
-    int n = 0;
-    int rc = cli_parse(c, options, args, &n);
+    int rc = cli_take_scope(c, options, with_epoch, &out->target);
     if (rc != CLI_DONE) {
         return rc;
     }
-    if (n < 1 + extra) {
-        return cli_usage(c, "%s",
-                         n == 0 ? "NAMESPACE/GROUP is missing"
-                                : "EPOCH is missing");
-    }
-    if (n > 2 + extra) {
-        return cli_usage(c, "too many arguments, from \"%s\" on",
-                         args[2 + extra]);
-    }
-    *out_last = args[n - 1];
-    return cli_parse_scope(c, args[0], n - extra == 2 ? args[1] : NULL, 2,
-                           scope);
-}
-
-static Pb__Path to_path(const struct cli_scope *s)
-{
-    struct baton_scope view = cli_scope_view(s);
-    return path_of(&view);
+    struct baton_scope view = cli_scope_view(&out->target.scope);
+    out->path = path_of(&view);
+    out->consistency = cli_consistency(stale);
+    return cli_connect(c, NULL);
 }
 
 /* --- leader ------------------------------------------------------------------------------------------------------ */
@@ -76,41 +67,26 @@ static void leader_text(const Pb__LeaderResult *l, uint64_t revision)
     if (l->relay[0] != '\0') {
         (void)printf("relay     %s\n", l->relay);
     }
-    (void)printf("revision  %llu", (unsigned long long)revision);
-    if (l->consistency == PB__CONSISTENCY__STALE) {
-        (void)printf("  stale: this node heard of a leader %s ago",
-                     cli_span(l->age_ms));
-    }
-    (void)printf("\n");
+    (void)printf("revision  %llu\n", (unsigned long long)revision);
 }
 
 int cli_leader(struct cli *c)
 {
-    struct cli_scope scope;
-    bool stale = false;
-    const char *last = NULL;
-    int rc = take_scope(c, 0, &scope, &stale, &last);
-    if (rc == CLI_DONE) {
-        rc = cli_connect(c, NULL);
-    }
+    struct question q;
+    int rc = take_question(c, false, &q);
     if (rc != CLI_DONE) {
         return rc;
     }
-    Pb__Path path = to_path(&scope);
     Pb__GetLeader op = PB__GET_LEADER__INIT;
-    op.scope = &path;
-    op.consistency = cli_consistency(stale);
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_GET_LEADER;
-    request.get_leader = &op;
+    op.scope = &q.path;
+    op.consistency = q.consistency;
     void *memory = NULL;
-    const Pb__ClientMessage *m = cli_ask(c, &request, CALL_READ, &memory, &rc);
+    const Pb__ClientMessage *m = cli_ask(
+        c, &op.base, PB__CLIENT_MESSAGE__RESULT_LEADER_RESULT, &memory, &rc);
     if (m == NULL) {
         return rc;
     }
-    if (m->result_case != PB__CLIENT_MESSAGE__RESULT_LEADER_RESULT) {
-        rc = cli_fail(c, BATON_UNSUPPORTED, "the node gave another answer");
-    } else if (c->json) {
+    if (c->json) {
         leader_json(m->leader_result, m->revision);
     } else {
         leader_text(m->leader_result, m->revision);
@@ -123,48 +99,36 @@ int cli_leader(struct cli *c)
 
 int cli_verify(struct cli *c)
 {
-    struct cli_scope scope;
-    bool stale = false;
-    const char *last = NULL;
-    int rc = take_scope(c, 1, &scope, &stale, &last);
+    struct question q;
+    int rc = take_question(c, true, &q);
     if (rc != CLI_DONE) {
         return rc;
     }
-    uint64_t epoch = 0;
-    if (!cli_number(last, UINT64_MAX, &epoch)) {
-        return cli_usage(c, "EPOCH must be a whole number, not \"%s\"", last);
-    }
-    rc = cli_connect(c, NULL);
-    if (rc != CLI_DONE) {
-        return rc;
-    }
-    Pb__Path path = to_path(&scope);
     Pb__GetVerify op = PB__GET_VERIFY__INIT;
-    op.scope = &path;
-    op.epoch = epoch;
-    op.consistency = cli_consistency(stale);
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_GET_VERIFY;
-    request.get_verify = &op;
+    op.scope = &q.path;
+    op.epoch = q.target.epoch;
+    op.consistency = q.consistency;
     void *memory = NULL;
-    const Pb__ClientMessage *m = cli_ask(c, &request, CALL_READ, &memory, &rc);
+    const Pb__ClientMessage *m =
+        cli_ask(c, &op.base, PB__CLIENT_MESSAGE__RESULT_VERIFY, &memory, &rc);
     if (m == NULL) {
         return rc;
     }
-    static const Pb__VerifyResult none = PB__VERIFY_RESULT__INIT;
-    bool right = m->result_case == PB__CLIENT_MESSAGE__RESULT_VERIFY;
-    const Pb__VerifyResult *v = right ? m->verify : &none;
+    const Pb__VerifyResult *v = m->verify;
     if (c->json) {
         struct json_writer *w = cli_json_begin();
         cli_json_id(w, "current", v->current);
-        cli_json_id(w, "epoch", epoch);
+        cli_json_id(w, "epoch", op.epoch);
         cli_json_flag(w, "valid", v->valid);
         cli_json_id(w, "holder", v->holder);
         cli_json_id(w, "revision", m->revision);
+        if (q.consistency == PB__CONSISTENCY__STALE) {
+            cli_json_one_view(w, NULL);
+        }
         cli_json_end();
     } else {
         (void)printf("%s: epoch %llu, current %llu\n",
-                     v->valid ? "valid" : "stale", (unsigned long long)epoch,
+                     v->valid ? "valid" : "stale", (unsigned long long)op.epoch,
                      (unsigned long long)v->current);
     }
     rc = v->valid ? CLI_DONE : CLI_REFUSED;
@@ -196,8 +160,7 @@ static void session_json(const Pb__SessionInfo *s, uint64_t revision,
     cli_json_number(w, "opened_ms", s->opened_ms);
     cli_json_id(w, "revision", revision);
     if (age_ms != NULL) {
-        cli_json_text(w, "consistency", "stale");
-        cli_json_number(w, "age_ms", *age_ms);
+        cli_json_one_view(w, age_ms);
     }
     cli_json_end();
 }
@@ -222,18 +185,13 @@ static int list_pages(struct cli *c, Pb__GetSessions *op)
 {
     static const char *const heads[] = {"SESSION", "GROUP", "DEVICE", "TAB",
                                         "ROLE",    "SCORE", "LEASE",  "STATE"};
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_GET_SESSIONS;
-    request.get_sessions = op;
     const bool stale = op->consistency == PB__CONSISTENCY__STALE;
     int rc = CLI_DONE;
     do {
         void *memory = NULL;
-        const Pb__ClientMessage *m =
-            cli_ask(c, &request, CALL_READ, &memory, &rc);
-        if (m == NULL ||
-            m->result_case != PB__CLIENT_MESSAGE__RESULT_SESSIONS) {
-            free(memory);
+        const Pb__ClientMessage *m = cli_ask(
+            c, &op->base, PB__CLIENT_MESSAGE__RESULT_SESSIONS, &memory, &rc);
+        if (m == NULL) {
             return rc;
         }
         const Pb__SessionsResult *s = m->sessions;
@@ -249,10 +207,6 @@ static int list_pages(struct cli *c, Pb__GetSessions *op)
         if (!c->json && (s->n_sessions > 0 || op->cursor == 0)) {
             cli_table_print(t, stdout);
         }
-        if (!c->json && stale && s->next == 0) {
-            (void)printf("\nas one node knew it; it heard of a leader %s ago\n",
-                         cli_span(s->age_ms));
-        }
         cli_table_free(t);
         op->cursor = s->next;
         free(memory);
@@ -265,17 +219,8 @@ int cli_sessions(struct cli *c)
     bool stale = false;
     const struct cli_option options[] = {{"--stale", CLI_FLAG, &stale},
                                          {NULL, CLI_FLAG, NULL}};
-    const char *args[CLI_POSITIONAL_MAX];
-    int n = 0;
-    int rc = cli_parse(c, options, args, &n);
-    if (rc != CLI_DONE) {
-        return rc;
-    }
-    if (n > 1) {
-        return cli_usage(c, "too many arguments, from \"%s\" on", args[1]);
-    }
     struct cli_scope scope;
-    rc = cli_parse_scope(c, n == 1 ? args[0] : NULL, NULL, 0, &scope);
+    int rc = cli_take_filter(c, options, &scope);
     if (rc == CLI_DONE) {
         rc = cli_connect(c, NULL);
     }
@@ -291,7 +236,8 @@ int cli_sessions(struct cli *c)
 
 /* --- explain ----------------------------------------------------------------------------------------------------- */
 
-static void explain_json(const Pb__ExplainResult *x, uint64_t revision)
+static void explain_json(const Pb__ExplainResult *x, uint64_t revision,
+                         bool stale)
 {
     struct json_writer *w = cli_json_begin();
     cli_json_text(w, "scope", cli_path(x->scope));
@@ -331,6 +277,9 @@ static void explain_json(const Pb__ExplainResult *x, uint64_t revision)
     }
     json_array_end(w);
     cli_json_number(w, "left_out", x->left_out);
+    if (stale) {
+        cli_json_one_view(w, NULL);
+    }
     cli_json_end();
 }
 
@@ -391,32 +340,23 @@ static void explain_text(const Pb__ExplainResult *x)
 
 int cli_explain(struct cli *c)
 {
-    struct cli_scope scope;
-    bool stale = false;
-    const char *last = NULL;
-    int rc = take_scope(c, 0, &scope, &stale, &last);
-    if (rc == CLI_DONE) {
-        rc = cli_connect(c, NULL);
-    }
+    struct question q;
+    int rc = take_question(c, false, &q);
     if (rc != CLI_DONE) {
         return rc;
     }
-    Pb__Path path = to_path(&scope);
     Pb__GetExplain op = PB__GET_EXPLAIN__INIT;
-    op.scope = &path;
-    op.consistency = cli_consistency(stale);
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_GET_EXPLAIN;
-    request.get_explain = &op;
+    op.scope = &q.path;
+    op.consistency = q.consistency;
     void *memory = NULL;
-    const Pb__ClientMessage *m = cli_ask(c, &request, CALL_READ, &memory, &rc);
+    const Pb__ClientMessage *m =
+        cli_ask(c, &op.base, PB__CLIENT_MESSAGE__RESULT_EXPLAIN, &memory, &rc);
     if (m == NULL) {
         return rc;
     }
-    if (m->result_case != PB__CLIENT_MESSAGE__RESULT_EXPLAIN) {
-        rc = cli_fail(c, BATON_UNSUPPORTED, "the node gave another answer");
-    } else if (c->json) {
-        explain_json(m->explain, m->revision);
+    if (c->json) {
+        explain_json(m->explain, m->revision,
+                     q.consistency == PB__CONSISTENCY__STALE);
     } else {
         explain_text(m->explain);
     }

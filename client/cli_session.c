@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include "client/cli.h"
-#include "proto/utf8.h"
 
 #define CLOSED_MS 500
 
@@ -23,21 +22,26 @@ static int take_args(struct cli *c, struct opening *o)
 {
     const struct cli_option options[] = {
         {"--group", CLI_TEXT, &o->group},
-        {"--device", CLI_TEXT, &o->device},
-        {"--tab", CLI_TEXT, &o->tab},
+        {"--device", CLI_NAME, &o->device},
+        {"--tab", CLI_NAME, &o->tab},
         {"--cap", CLI_TEXT, &o->cap},
         {"--observer", CLI_FLAG, &o->observer},
-        {"--ttl", CLI_MS, &o->ttl_ms},
+        {"--ttl", CLI_TTL, &o->ttl_ms},
         {NULL, CLI_FLAG, NULL},
     };
-    const char *args[CLI_POSITIONAL_MAX];
+    const char *args[CLI_POSITIONAL_MAX] = {""};
     int n = 0;
     int rc = cli_parse(c, options, args, &n);
     if (rc != CLI_DONE) {
         return rc;
     }
-    if (n != 1 || strcmp(args[0], "open") != 0) {
-        return cli_usage(c, "what to do with a session must be \"open\"");
+    if (strcmp(args[0], "open") != 0) {
+        return cli_usage(
+            c, "what to do with a session must be \"open\", not \"%s\"",
+            args[0]);
+    }
+    if (n > 1) {
+        return cli_surplus(c, args[1]);
     }
     if (o->group == NULL || o->device == NULL || o->tab == NULL) {
         return cli_usage(c, "%s is missing",
@@ -45,18 +49,9 @@ static int take_args(struct cli *c, struct opening *o)
                          : o->device == NULL ? "--device NAME"
                                              : "--tab NAME");
     }
-    if (o->ttl_ms < 1000 || o->ttl_ms > 600000) {
-        return cli_usage(c, "--ttl must be from 1s to 10m");
-    }
     rc = cli_parse_scope(c, o->group, o->device, 2, &o->scope);
     if (rc != CLI_DONE) {
         return rc;
-    }
-    if (!utf8_is_name(codec_text(o->tab), NAME_BYTES_MAX)) {
-        return cli_usage(c,
-                         "the tab \"%.200s\" must be 1 to 128 bytes of UTF-8 "
-                         "without control characters or /",
-                         o->tab);
     }
     char error[256];
     if (o->cap != NULL &&

@@ -33,6 +33,10 @@ static int once(struct cli *c)
         view_print(&v, stdout);
     }
     int code = verdict(c, &v);
+    /* With --json it's in the object. */
+    if (!c->json && view_age_ms(&v) != NULL) {
+        cli_one_view(c, view_age_ms(&v));
+    }
     view_free(&v);
     return code;
 }
@@ -80,6 +84,12 @@ static void show(struct cli *c, bool screen_too)
     view_print(&v, memory);
     if (v.reached_n == 0) {
         (void)fprintf(memory, "\nno node answers\n");
+    }
+    const uint64_t *age_ms = view_age_ms(&v);
+    if (age_ms != NULL) {
+        (void)fprintf(memory,
+                      "\nas one node knew it, which heard of a leader %s ago\n",
+                      cli_span(*age_ms));
     }
     (void)fprintf(memory, "%s",
                   screen_too ? "\nCtrl-C ends this view\n" : "\n");
@@ -130,7 +140,7 @@ int cli_status(struct cli *c)
         return rc;
     }
     if (n > 0) {
-        return cli_usage(c, "status takes no arguments: \"%s\"", args[0]);
+        return cli_surplus(c, args[0]);
     }
     if (live) {
         return cli_status_live(c);

@@ -7,15 +7,12 @@ static void ask_node(struct cli *c, uint32_t at, uint64_t tag,
                      uint32_t timeout_ms)
 {
     Pb__GetStatus op = PB__GET_STATUS__INIT;
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_GET_STATUS;
-    request.get_status = &op;
+    Pb__ClientRequest request = request_of(&op.base);
     struct baton_call call = {.tag = tag, .timeout_ms = timeout_ms};
-    struct ask ask = {.request = &request,
-                      .kind = CALL_READ,
-                      .place = PLACE_NODE,
-                      .endpoint = at,
-                      .call = &call};
+    struct ask ask = ask_of(&request);
+    ask.place = PLACE_NODE;
+    ask.endpoint = at;
+    ask.call = &call;
     enum baton_status status = client_call(c->b, &ask, NULL);
     ASSERT(status == BATON_OK);
 }
@@ -98,11 +95,16 @@ static const Pb__NodeStatus *find_member(const Pb__StatusResult *s,
     return NULL;
 }
 
-/* Who an address belongs to that didn't answer: the others know. */
-static void name_unreached(struct view *v)
+/* Who an address belongs to that didn't answer: the leader knows, and so do we if it answered before. */
+static void name_unreached(struct cli *c, struct view *v)
 {
     for (size_t i = 0; i < v->nodes_n; i++) {
         struct view_node *n = &v->nodes[i];
+        if (n->status == NULL) {
+            (void)pthread_mutex_lock(&c->b->lock);
+            n->id = c->b->route.endpoints[i].node;
+            (void)pthread_mutex_unlock(&c->b->lock);
+        }
         for (size_t j = 0; n->status == NULL && j < v->nodes_n; j++) {
             const Pb__NodeStatus *member =
                 find_member(v->nodes[j].status, n->address);
@@ -184,7 +186,7 @@ void view_take(struct cli *c, uint32_t timeout_ms, struct view *out)
     if (endpoints_n(c) > out->nodes_n) {
         ask_new(c, timeout_ms, out);
     }
-    name_unreached(out);
+    name_unreached(c, out);
     judge(out);
 }
 
@@ -196,6 +198,14 @@ const struct view_node *view_leader(const struct view *v)
         }
     }
     return NULL;
+}
+
+const uint64_t *view_age_ms(const struct view *v)
+{
+    if (v->best == NULL || strcmp(v->best->self->role, "leader") == 0) {
+        return NULL;
+    }
+    return &v->best->self->last_contact_ms;
 }
 
 void view_free(struct view *v)
@@ -232,7 +242,7 @@ static void print_nodes(const struct view *v, FILE *to)
         if (n->id != 0) {
             cli_table_add(t, "%u", n->id);
         } else {
-            cli_table_add(t, "?");
+            cli_table_add(t, "-");
         }
         cli_table_add(t, "%s", n->address);
         cli_table_add(t, "%s", role_of(n));
@@ -299,7 +309,12 @@ void view_print(const struct view *v, FILE *to)
 static void json_node(struct json_writer *w, const struct view_node *n)
 {
     json_object_begin(w);
-    cli_json_id(w, "id", n->id);
+    json_key(w, "id");
+    if (n->id != 0) {
+        json_u64_string(w, n->id);
+    } else {
+        json_nothing(w);
+    }
     cli_json_text(w, "endpoint", n->address);
     cli_json_text(w, "http", http_of(n));
     cli_json_text(w, "role", role_of(n));
@@ -370,5 +385,9 @@ void view_print_json(const struct view *v)
     cli_json_id(w, "leader", v->leader);
     static const Pb__StatusResult none = PB__STATUS_RESULT__INIT;
     json_summary(w, v->best != NULL ? v->best : &none);
+    const uint64_t *age_ms = view_age_ms(v);
+    if (age_ms != NULL) {
+        cli_json_one_view(w, age_ms);
+    }
     cli_json_end();
 }

@@ -20,7 +20,7 @@ struct view {
     struct view_node nodes[VIEW_NODES_MAX];
     size_t nodes_n;
     size_t reached_n;
-    /* the leader's word, else that of the node furthest on; NULL: nobody answered */
+    /* The leader's word, else that of the node furthest on; NULL: nobody answered. */
     const Pb__StatusResult *best;
     uint32_t leader; /* 0: nobody knows one */
 };
@@ -29,6 +29,8 @@ struct view {
 void view_take(struct cli *c, uint32_t timeout_ms, struct view *out);
 /* NULL: it didn't answer. */
 const struct view_node *view_leader(const struct view *v);
+/* Since the node that told `best` heard of a leader; NULL: it leads, or there's none. */
+const uint64_t *view_age_ms(const struct view *v);
 void view_free(struct view *v);
 void view_print(const struct view *v, FILE *to);
 void view_print_json(const struct view *v);

@@ -36,7 +36,9 @@ static void claims_json(struct json_writer *w, const Pb__Event *e)
     json_array_end(w);
 }
 
-static void event_json(const Pb__Event *e, uint64_t revision)
+/* `age_ms`: of the one node's view that it's from; NULL: it was pushed by a watch. */
+static void event_json(const Pb__Event *e, uint64_t revision,
+                       const uint64_t *age_ms)
 {
     struct json_writer *w = cli_json_begin();
     cli_json_id(w, "revision", revision);
@@ -62,6 +64,9 @@ static void event_json(const Pb__Event *e, uint64_t revision)
     }
     if (e->n_claims > 0) {
         claims_json(w, e);
+    }
+    if (age_ms != NULL) {
+        cli_json_one_view(w, age_ms);
     }
     cli_json_end();
 }
@@ -102,10 +107,10 @@ static void event_text(const Pb__Event *e, uint64_t revision)
 }
 
 static void print_event(const struct cli *c, const Pb__Event *e,
-                        uint64_t revision)
+                        uint64_t revision, const uint64_t *age_ms)
 {
     if (c->json) {
-        event_json(e, revision);
+        event_json(e, revision, age_ms);
     } else {
         event_text(e, revision);
     }
@@ -182,7 +187,7 @@ static bool take(struct cli *c, const struct baton_event *e, int *out_code)
     const ProtobufCMessage *raw = client_polled(c->b);
     switch (e->type) {
     case BATON_WATCH_EVENT:
-        print_event(c, (const Pb__Event *)raw, e->revision);
+        print_event(c, (const Pb__Event *)raw, e->revision, NULL);
         break;
     case BATON_WATCH_SESSION:
         print_session(c, (const Pb__SessionInfo *)raw, e);
@@ -227,34 +232,21 @@ static int follow(struct cli *c)
     }
 }
 
-static int take_filter(struct cli *c, const struct cli_option *options,
-                       struct cli_scope *scope)
-{
-    const char *args[CLI_POSITIONAL_MAX];
-    int n = 0;
-    int rc = cli_parse(c, options, args, &n);
-    if (rc != CLI_DONE) {
-        return rc;
-    }
-    if (n > 1) {
-        return cli_usage(c, "too many arguments, from \"%s\" on", args[1]);
-    }
-    rc = cli_parse_scope(c, n == 1 ? args[0] : NULL, NULL, 0, scope);
-    if (rc == CLI_DONE && scope->device[0] != '\0') {
-        return cli_usage(c, "NAMESPACE or NAMESPACE/GROUP only, without the "
-                            "device");
-    }
-    return rc;
-}
-
-/* Somebody must answer in time, if only to say that it's refused: a watch of its own waits for ever. */
+/* Somebody must answer in time, if only to say that it's refused: a watch of its own waits for ever. Without a leader nothing will
+ * happen, and the state is what one node knew. */
 static int check_reachable(struct cli *c)
 {
-    struct baton_reply r = {0};
-    enum baton_status status = baton_cluster(c->b, NULL, &r);
-    int code = status == BATON_OK ? CLI_DONE : cli_fail(c, status, r.message);
-    baton_reply_free(&r);
-    return code;
+    Pb__GetStatus get = PB__GET_STATUS__INIT;
+    void *memory = NULL;
+    int rc = CLI_DONE;
+    const Pb__ClientMessage *m = cli_ask(
+        c, &get.base, PB__CLIENT_MESSAGE__RESULT_STATUS_RESULT, &memory, &rc);
+    if (m != NULL && m->status_result->leader == 0 &&
+        m->status_result->self != NULL) {
+        cli_one_view(c, &m->status_result->self->last_contact_ms);
+    }
+    free(memory);
+    return rc;
 }
 
 int cli_watch(struct cli *c)
@@ -263,7 +255,7 @@ int cli_watch(struct cli *c)
     const struct cli_option options[] = {{"--from", CLI_U64, &from},
                                          {NULL, CLI_FLAG, NULL}};
     struct cli_scope scope;
-    int rc = take_filter(c, options, &scope);
+    int rc = cli_take_filter(c, options, &scope);
     if (rc != CLI_DONE) {
         return rc;
     }
@@ -287,23 +279,19 @@ int cli_watch(struct cli *c)
 
 static int print_pages(struct cli *c, Pb__GetEvents *op)
 {
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_GET_EVENTS;
-    request.get_events = op;
     int rc = CLI_DONE;
     while (op->from != 0) {
         void *memory = NULL;
-        const Pb__ClientMessage *m =
-            cli_ask(c, &request, CALL_READ, &memory, &rc);
-        if (m == NULL || m->result_case != PB__CLIENT_MESSAGE__RESULT_EVENTS) {
-            free(memory);
+        const Pb__ClientMessage *m = cli_ask(
+            c, &op->base, PB__CLIENT_MESSAGE__RESULT_EVENTS, &memory, &rc);
+        if (m == NULL) {
             return rc;
         }
         const Pb__EventsResult *r = m->events;
         for (size_t i = 0; i < r->n_batches; i++) {
             for (size_t j = 0; j < r->batches[i]->n_events; j++) {
                 print_event(c, r->batches[i]->events[j],
-                            r->batches[i]->revision);
+                            r->batches[i]->revision, &r->age_ms);
             }
         }
         op->from = r->next;
@@ -316,11 +304,11 @@ int cli_events(struct cli *c)
 {
     uint64_t from = 0;
     uint64_t to = 0;
-    const struct cli_option options[] = {{"--from", CLI_U64, &from},
-                                         {"--to", CLI_U64, &to},
+    const struct cli_option options[] = {{"--from", CLI_ID, &from},
+                                         {"--to", CLI_ID, &to},
                                          {NULL, CLI_FLAG, NULL}};
     struct cli_scope scope;
-    int rc = take_filter(c, options, &scope);
+    int rc = cli_take_filter(c, options, &scope);
     if (rc != CLI_DONE) {
         return rc;
     }
@@ -328,7 +316,8 @@ int cli_events(struct cli *c)
         return cli_usage(c, "--from REVISION is missing (from 1)");
     }
     if (to != 0 && to < from) {
-        return cli_usage(c, "--to must not be below --from");
+        return cli_usage(c, "--to must be from %llu, as --from, not \"%llu\"",
+                         (unsigned long long)from, (unsigned long long)to);
     }
     rc = cli_connect(c, NULL);
     if (rc != CLI_DONE) {

@@ -25,10 +25,10 @@
 
 #define CALLS_MAX   65536 /* in flight and waiting */
 #define WATCHES_MAX 1024
-#define EVENTS_HELD_MAX                                                        \
-    65536 /* waiting for baton_poll(): above, watches pause */
-#define SCOPE_BYTES   (3 * NAME_BYTES_MAX + 3)
-#define CORRELATION_N 16
+/* Waiting for baton_poll(): above, watches pause. */
+#define EVENTS_HELD_MAX 65536
+#define SCOPE_BYTES     (3 * NAME_BYTES_MAX + 3)
+#define CORRELATION_N   16
 
 enum call_place {
     PLACE_LEADER,
@@ -69,7 +69,7 @@ struct call {
     enum call_place place;
     struct call_state state;
     bool is_command;
-    /* a Command that waits for its lease and sequence, or has them */
+    /* A Command that waits for its lease and sequence, or has them. */
     bool wants_lease;
     bool done;
     uint64_t lease;
@@ -149,7 +149,7 @@ struct event_node {
     char names[2][NAME_BYTES_MAX + 1]; /* device, tab */
     char message[BATON_MESSAGE_BYTES];
     enum raw_type raw_type;
-    /* our clock; event.deadline_ms is filled in when it's fetched */
+    /* Our clock; event.deadline_ms is filled in when it's fetched. */
     uint64_t wall_deadline_ms;
     uint8_t *raw;
     size_t raw_n;
@@ -241,6 +241,12 @@ Pb__ClientMessage *answer_decode(const struct answer *a, void **out_memory);
 /* Frames and sends one request of our own to an endpoint that's up; `op` has everything but version and id. */
 bool client_send(struct baton *b, uint32_t at, Pb__ClientRequest *op,
                  uint64_t id);
+
+/* ops.c */
+/* A request with that op, which must be one of a ClientRequest's. */
+Pb__ClientRequest request_of(ProtobufCMessage *op);
+/* How it's asked, and whom, by what its op is. */
+struct ask ask_of(const Pb__ClientRequest *request);
 
 /* loop.c */
 void *loop_run(void *baton);

@@ -39,9 +39,12 @@ struct route {
     uint32_t turn;   /* whose turn it is when nobody knows the leader */
 };
 
-/* Copies what is in out[] and returns 0; else (a malformed or too long entry, or too many) the 1-based number of the entry at
- * fault, 0 entries counting as entry 1. `list`: HOST:PORT,HOST:PORT,... */
-uint32_t route_init(struct route *r, const char *list);
+/* `list`: HOST:PORT,HOST:PORT,... Returns 0; else, with *r untouched, the 1-based number of the entry at fault (an empty list has
+ * an empty first one), and in `error` a sentence about it, in which `name` says where the list is from. */
+uint32_t route_init(struct route *r, const char *list, const char *name,
+                    char *error, size_t error_bytes);
+/* NULL if that's HOST:PORT; else what is wrong with it. Static. */
+const char *route_fault(const char *text, size_t n);
 /* The index of an address, which is added if it's new; ROUTE_NONE if it's malformed or there's no room. */
 uint32_t route_add(struct route *r, const char *address);
 /* Whom to ask what only the leader answers; ROUTE_NONE if all are backing off. */
@@ -62,8 +65,8 @@ void route_down(struct route *r, uint32_t at, uint64_t now_ms, uint32_t random);
 uint64_t route_wake_ms(const struct route *r, uint64_t now_ms);
 
 /* --- call (logic_call.c) ---------------------------------------------------------------------------------------------- */
-#define CALL_ATTEMPT_MS                                                        \
-    1000 /* unanswered for this long: asked elsewhere, too */
+/* Unanswered for this long: asked elsewhere, too. */
+#define CALL_ATTEMPT_MS     1000
 #define CALL_BACKOFF_MS     20
 #define CALL_BACKOFF_MAX_MS 500
 
@@ -87,8 +90,8 @@ struct call_state {
     uint32_t endpoint; /* asked last */
     bool in_flight;
     bool maybe_done; /* an attempt's fate isn't known */
-    /* what the last attempt came to, OK if there's none */
-    enum baton_status last;
+    enum baton_status
+        last; /* what the last attempt came to, OK if there's none */
 };
 
 void call_init(struct call_state *c, enum call_kind kind, uint64_t deadline_ms);
@@ -112,7 +115,7 @@ uint64_t call_wake_ms(const struct call_state *c);
 
 /* Invariant: first <= next <= first + WINDOW_MAX; done[] has a bit for each of first .. next - 1. */
 struct client_window {
-    /* the oldest sequence without an outcome: replies below it may be forgotten */
+    /* The oldest sequence without an outcome: replies below it may be forgotten. */
     uint64_t first;
     uint64_t next;
     uint64_t done[WINDOW_MAX / 64];
@@ -126,8 +129,8 @@ void window_finish(struct client_window *w, uint64_t sequence);
 
 /* --- lease (logic_lease.c) --------------------------------------------------------------------------------------------- */
 #define LEASE_SENT_MAX 16
-#define LEASE_DRIFT_PERMILLE                                                   \
-    10 /* 1 %: clocks of client and cluster drift by at most this */
+/* 1 %: clocks of client and cluster drift by at most this. */
+#define LEASE_DRIFT_PERMILLE 10
 
 enum lease_phase {
     LEASE_NONE,
@@ -220,7 +223,7 @@ struct client_role {
     uint64_t last_epoch; /* highest ever granted: older news is refused */
     uint64_t offer;      /* an offer to us that wasn't decided yet */
     bool yielding;       /* we were asked to hand over */
-    /* the holder was told that it leads, and not yet that it doesn't */
+    /* The holder was told that it leads, and not yet that it doesn't. */
     bool told;
 };
 
@@ -238,11 +241,11 @@ enum watch_verdict {
 };
 
 struct client_watch {
-    /* the first revision not delivered yet; 0: the state comes first */
+    /* The first revision not delivered yet; 0: the state comes first. */
     uint64_t next;
     bool synced;
     bool started; /* something was delivered */
-    /* this stream told us to ask again: what it still says is dropped */
+    /* This stream told us to ask again: what it still says is dropped. */
     bool stale;
 };
 

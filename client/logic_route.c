@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "client/logic.h"
@@ -18,30 +19,45 @@ static uint32_t find(const struct route *r, const char *address)
     return ROUTE_NONE;
 }
 
-/* HOST:PORT, with something on both sides of the last colon, and digits behind it. */
-static bool is_address(const char *text, size_t n)
+static bool is_port(const char *text, size_t n)
 {
-    size_t colon = n;
-    for (size_t i = 0; i < n; i++) {
-        if ((unsigned char)text[i] <= ' ' || text[i] == '/') {
-            return false;
-        }
-        if (text[i] == ':') {
-            colon = i;
-        }
-    }
-    if (n == 0 || n >= ROUTE_ADDRESS_BYTES || colon == 0 || colon + 1 >= n ||
-        n - colon > 6) {
-        return false;
-    }
     uint32_t port = 0;
-    for (size_t i = colon + 1; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         if (text[i] < '0' || text[i] > '9') {
             return false;
         }
         port = port * 10 + (uint32_t)(text[i] - '0');
     }
-    return port > 0 && port <= 65535;
+    return n <= 5 && port > 0 && port <= 65535;
+}
+
+/* Something on both sides of the last colon, and a port behind it. */
+const char *route_fault(const char *text, size_t n)
+{
+    size_t colon = n;
+    if (n == 0) {
+        return "it is empty";
+    }
+    if (n >= ROUTE_ADDRESS_BYTES) {
+        return "it is longer than 127 bytes";
+    }
+    for (size_t i = 0; i < n; i++) {
+        if ((unsigned char)text[i] <= ' ' || text[i] == '/') {
+            return "there is a blank, a control character or a / in it";
+        }
+        if (text[i] == ':') {
+            colon = i;
+        }
+    }
+    if (colon == n) {
+        return "it has no port";
+    }
+    if (colon == 0) {
+        return "it has no host";
+    }
+    return is_port(text + colon + 1, n - colon - 1)
+               ? NULL
+               : "the port must be from 1 to 65535";
 }
 
 /* False if there's no room for one more. */
@@ -57,7 +73,27 @@ static bool add(struct route *r, const char *text, size_t n)
     return true;
 }
 
-uint32_t route_init(struct route *r, const char *list)
+/* About the entry `at`, which is wrong. Returns its number. */
+static uint32_t complain(uint32_t entry, struct bytes at, const char *name,
+                         char *error, size_t error_bytes)
+{
+    const char *text = (const char *)at.data;
+    int n = at.n >= ROUTE_ADDRESS_BYTES ? ROUTE_ADDRESS_BYTES - 1 : (int)at.n;
+    const char *fault = route_fault(text, at.n);
+    if (fault == NULL) {
+        (void)snprintf(error, error_bytes,
+                       "%s: entry %u, \"%.*s\", is one too many: at most %d",
+                       name, entry, n, text, ROUTE_ENDPOINTS_MAX);
+    } else {
+        (void)snprintf(error, error_bytes,
+                       "%s: entry %u, \"%.*s\", isn't HOST:PORT: %s", name,
+                       entry, n, text, fault);
+    }
+    return entry;
+}
+
+uint32_t route_init(struct route *r, const char *list, const char *name,
+                    char *error, size_t error_bytes)
 {
     ASSERT(r != NULL);
     ASSERT(list != NULL);
@@ -68,8 +104,9 @@ uint32_t route_init(struct route *r, const char *list)
         while (at[n] != '\0' && at[n] != ',') {
             n++;
         }
-        if (!is_address(at, n) || !add(&made, at, n)) {
-            return entry;
+        if (route_fault(at, n) != NULL || !add(&made, at, n)) {
+            return complain(entry, (struct bytes){(const uint8_t *)at, n}, name,
+                            error, error_bytes);
         }
         if (at[n] == '\0') {
             break;
@@ -84,7 +121,7 @@ uint32_t route_add(struct route *r, const char *address)
 {
     ASSERT(address != NULL);
     size_t n = strlen(address);
-    if (!is_address(address, n)) {
+    if (route_fault(address, n) != NULL) {
         return ROUTE_NONE;
     }
     uint32_t at = find(r, address);

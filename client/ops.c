@@ -4,31 +4,84 @@
 
 #include "client/client.h"
 
-/* A command of ours, the op already in it. */
-static enum baton_status command(struct baton *b, const struct baton_call *call,
-                                 Pb__Command *c, struct baton_reply *out)
+/* Puts `op` into the one place of `m` that takes messages of its type. */
+static void set_op(ProtobufCMessage *m, ProtobufCMessage *op)
+{
+    const ProtobufCFieldDescriptor *f = m->descriptor->fields;
+    const ProtobufCFieldDescriptor *end = f + m->descriptor->n_fields;
+    while (f < end && f->descriptor != op->descriptor) {
+        f++;
+    }
+    ASSERT(f < end);
+    ASSERT((f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0);
+    memcpy((uint8_t *)m + f->offset, &op, sizeof op);
+    memcpy((uint8_t *)m + f->quantifier_offset, &f->id, sizeof f->id);
+}
+
+Pb__ClientRequest request_of(ProtobufCMessage *op)
 {
     Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_COMMAND;
-    request.command = c;
-    struct ask ask = {.request = &request,
-                      .kind = CALL_MUTATION,
-                      .place = PLACE_LEADER,
-                      .call = call};
-    return client_call(b, &ask, out);
+    set_op(&request.base, op);
+    return request;
+}
+
+static enum call_place place_of(Pb__Consistency consistency)
+{
+    return consistency == PB__CONSISTENCY__STALE ? PLACE_ANY : PLACE_LEADER;
+}
+
+struct ask ask_of(const Pb__ClientRequest *request)
+{
+    struct ask ask = {
+        .request = request, .kind = CALL_READ, .place = PLACE_LEADER};
+    switch (request->op_case) {
+    case PB__CLIENT_REQUEST__OP_COMMAND:
+        ask.kind = CALL_MUTATION;
+        break;
+    case PB__CLIENT_REQUEST__OP_TRANSFER:
+    case PB__CLIENT_REQUEST__OP_CHANGE_MEMBERS:
+        ask.kind = CALL_ONCE;
+        break;
+    case PB__CLIENT_REQUEST__OP_GET_LEADER:
+        ask.place = place_of(request->get_leader->consistency);
+        break;
+    case PB__CLIENT_REQUEST__OP_GET_SESSIONS:
+        ask.place = place_of(request->get_sessions->consistency);
+        break;
+    case PB__CLIENT_REQUEST__OP_GET_EXPLAIN:
+        ask.place = place_of(request->get_explain->consistency);
+        break;
+    case PB__CLIENT_REQUEST__OP_GET_VERIFY:
+        ask.place = place_of(request->get_verify->consistency);
+        break;
+    case PB__CLIENT_REQUEST__OP_GET_POLICY:
+        ask.place = place_of(request->get_policy->consistency);
+        break;
+    case PB__CLIENT_REQUEST__OP_GET_STATUS:
+    case PB__CLIENT_REQUEST__OP_GET_EVENTS:
+        ask.place = PLACE_ANY;
+        break;
+    default:
+        break;
+    }
+    return ask;
 }
 
 static enum baton_status query(struct baton *b, const struct baton_call *call,
-                               const Pb__ClientRequest *request,
-                               enum baton_consistency consistency,
-                               struct baton_reply *out)
+                               ProtobufCMessage *op, struct baton_reply *out)
 {
-    struct ask ask = {.request = request,
-                      .kind = CALL_READ,
-                      .place =
-                          consistency == BATON_STALE ? PLACE_ANY : PLACE_LEADER,
-                      .call = call};
+    Pb__ClientRequest request = request_of(op);
+    struct ask ask = ask_of(&request);
+    ask.call = call;
     return client_call(b, &ask, out);
+}
+
+static enum baton_status command(struct baton *b, const struct baton_call *call,
+                                 ProtobufCMessage *op, struct baton_reply *out)
+{
+    Pb__Command c = PB__COMMAND__INIT;
+    set_op(&c.base, op);
+    return query(b, call, &c.base, out);
 }
 
 /* As many as there are keys: more would be refused anyway, and a key twice is the cluster's to refuse. */
@@ -77,10 +130,7 @@ enum baton_status baton_session_open(struct baton *b,
     op.n_capabilities = list.n;
     op.capabilities = list.pointers;
     op.observer = o->observer;
-    Pb__Command c = PB__COMMAND__INIT;
-    c.op_case = PB__COMMAND__OP_OPEN_SESSION;
-    c.open_session = &op;
-    return command(b, call, &c, out);
+    return command(b, call, &op.base, out);
 }
 
 enum baton_status baton_session_update(
@@ -95,10 +145,7 @@ enum baton_status baton_session_update(
     op.session = session;
     op.n_capabilities = list.n;
     op.capabilities = list.pointers;
-    Pb__Command c = PB__COMMAND__INIT;
-    c.op_case = PB__COMMAND__OP_UPDATE_SESSION;
-    c.update_session = &op;
-    return command(b, call, &c, NULL);
+    return command(b, call, &op.base, NULL);
 }
 
 enum baton_status baton_session_close(struct baton *b,
@@ -112,10 +159,7 @@ enum baton_status baton_session_close(struct baton *b,
     Pb__CloseSession op = PB__CLOSE_SESSION__INIT;
     op.session = session;
     op.state = codec_binary((struct bytes){state, state_n});
-    Pb__Command c = PB__COMMAND__INIT;
-    c.op_case = PB__COMMAND__OP_CLOSE_SESSION;
-    c.close_session = &op;
-    return command(b, call, &c, NULL);
+    return command(b, call, &op.base, NULL);
 }
 
 enum baton_status baton_session_attach(struct baton *b,
@@ -126,10 +170,7 @@ enum baton_status baton_session_attach(struct baton *b,
     Pb__AttachSession op = PB__ATTACH_SESSION__INIT;
     op.session = session;
     op.secret = codec_binary((struct bytes){secret, BATON_SECRET_BYTES});
-    Pb__Command c = PB__COMMAND__INIT;
-    c.op_case = PB__COMMAND__OP_ATTACH_SESSION;
-    c.attach_session = &op;
-    return command(b, call, &c, out);
+    return command(b, call, &op.base, out);
 }
 
 /* "NS/GROUP/DEVICE" taken apart into `buffer`. */
@@ -167,10 +208,7 @@ enum baton_status baton_answer(struct baton *b, const struct baton_call *call,
     op.session = offered->session;
     op.offer = offered->epoch;
     op.accept = accept;
-    Pb__Command c = PB__COMMAND__INIT;
-    c.op_case = PB__COMMAND__OP_ANSWER_OFFER;
-    c.answer_offer = &op;
-    return command(b, call, &c, NULL);
+    return command(b, call, &op.base, NULL);
 }
 
 enum baton_status baton_yield(struct baton *b, const struct baton_call *call,
@@ -186,10 +224,7 @@ enum baton_status baton_yield(struct baton *b, const struct baton_call *call,
     op.session = h->session;
     op.epoch = h->epoch;
     op.state = codec_binary((struct bytes){h->state, h->state_n});
-    Pb__Command c = PB__COMMAND__INIT;
-    c.op_case = PB__COMMAND__OP_YIELD;
-    c.yield = &op;
-    return command(b, call, &c, out);
+    return command(b, call, &op.base, out);
 }
 
 enum baton_status baton_resign(struct baton *b, const struct baton_call *call,
@@ -204,10 +239,7 @@ enum baton_status baton_resign(struct baton *b, const struct baton_call *call,
     op.scope = &path;
     op.epoch = h->epoch;
     op.state = codec_binary((struct bytes){h->state, h->state_n});
-    Pb__Command c = PB__COMMAND__INIT;
-    c.op_case = PB__COMMAND__OP_RESIGN;
-    c.resign = &op;
-    return command(b, call, &c, out);
+    return command(b, call, &op.base, out);
 }
 
 enum baton_status baton_handoff(struct baton *b, const struct baton_call *call,
@@ -218,10 +250,7 @@ enum baton_status baton_handoff(struct baton *b, const struct baton_call *call,
     Pb__Handoff op = PB__HANDOFF__INIT;
     op.scope = &path;
     op.to = to;
-    Pb__Command c = PB__COMMAND__INIT;
-    c.op_case = PB__COMMAND__OP_HANDOFF;
-    c.handoff = &op;
-    return command(b, call, &c, out);
+    return command(b, call, &op.base, out);
 }
 
 enum baton_status baton_demote(struct baton *b, const struct baton_call *call,
@@ -232,10 +261,7 @@ enum baton_status baton_demote(struct baton *b, const struct baton_call *call,
     Pb__Demote op = PB__DEMOTE__INIT;
     op.scope = &path;
     op.reason = (char *)(reason != NULL ? reason : "");
-    Pb__Command c = PB__COMMAND__INIT;
-    c.op_case = PB__COMMAND__OP_DEMOTE;
-    c.demote = &op;
-    return command(b, call, &c, out);
+    return command(b, call, &op.base, out);
 }
 
 enum baton_status baton_state(struct baton *b, const struct baton_call *call,
@@ -247,10 +273,7 @@ enum baton_status baton_state(struct baton *b, const struct baton_call *call,
     op.scope = &path;
     op.session = h->session;
     op.epoch = h->epoch;
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_GET_STATE;
-    request.get_state = &op;
-    return query(b, call, &request, BATON_LINEARIZABLE, out);
+    return query(b, call, &op.base, out);
 }
 
 enum baton_status baton_claim(struct baton *b, const struct baton_call *call,
@@ -266,11 +289,8 @@ enum baton_status baton_claim(struct baton *b, const struct baton_call *call,
     op.session = h->session;
     op.epoch = h->epoch;
     op.lease = lease;
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_CLAIM;
-    request.claim = &op;
     /* Said twice, a claim is on record once: so it may be repeated like a question. */
-    return query(b, call, &request, BATON_LINEARIZABLE, out);
+    return query(b, call, &op.base, out);
 }
 
 enum baton_status baton_leader(struct baton *b, const struct baton_call *call,
@@ -281,10 +301,7 @@ enum baton_status baton_leader(struct baton *b, const struct baton_call *call,
     Pb__GetLeader op = PB__GET_LEADER__INIT;
     op.scope = &path;
     op.consistency = (Pb__Consistency)q->consistency;
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_GET_LEADER;
-    request.get_leader = &op;
-    return query(b, call, &request, q->consistency, out);
+    return query(b, call, &op.base, out);
 }
 
 enum baton_status baton_verify(struct baton *b, const struct baton_call *call,
@@ -296,10 +313,7 @@ enum baton_status baton_verify(struct baton *b, const struct baton_call *call,
     op.scope = &path;
     op.epoch = q->epoch;
     op.consistency = (Pb__Consistency)q->consistency;
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_GET_VERIFY;
-    request.get_verify = &op;
-    return query(b, call, &request, q->consistency, out);
+    return query(b, call, &op.base, out);
 }
 
 enum baton_status baton_sessions(struct baton *b, const struct baton_call *call,
@@ -314,10 +328,7 @@ enum baton_status baton_sessions(struct baton *b, const struct baton_call *call,
     op.session = q->session;
     op.cursor = q->from;
     op.limit = q->limit;
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_GET_SESSIONS;
-    request.get_sessions = &op;
-    return query(b, call, &request, q->consistency, out);
+    return query(b, call, &op.base, out);
 }
 
 enum baton_status baton_explain(struct baton *b, const struct baton_call *call,
@@ -328,10 +339,7 @@ enum baton_status baton_explain(struct baton *b, const struct baton_call *call,
     Pb__GetExplain op = PB__GET_EXPLAIN__INIT;
     op.scope = &path;
     op.consistency = (Pb__Consistency)q->consistency;
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_GET_EXPLAIN;
-    request.get_explain = &op;
-    return query(b, call, &request, q->consistency, out);
+    return query(b, call, &op.base, out);
 }
 
 enum baton_status baton_policy(struct baton *b, const struct baton_call *call,
@@ -342,10 +350,7 @@ enum baton_status baton_policy(struct baton *b, const struct baton_call *call,
     Pb__GetPolicy op = PB__GET_POLICY__INIT;
     op.namespace_ = path.namespace_;
     op.consistency = (Pb__Consistency)q->consistency;
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_GET_POLICY;
-    request.get_policy = &op;
-    return query(b, call, &request, q->consistency, out);
+    return query(b, call, &op.base, out);
 }
 
 enum baton_status baton_events(struct baton *b, const struct baton_call *call,
@@ -359,20 +364,14 @@ enum baton_status baton_events(struct baton *b, const struct baton_call *call,
     op.from = q->from;
     op.to = q->to;
     op.limit = q->limit;
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_GET_EVENTS;
-    request.get_events = &op;
-    return query(b, call, &request, q->consistency, out);
+    return query(b, call, &op.base, out);
 }
 
 enum baton_status baton_cluster(struct baton *b, const struct baton_call *call,
                                 struct baton_reply *out)
 {
     Pb__GetStatus op = PB__GET_STATUS__INIT;
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_GET_STATUS;
-    request.get_status = &op;
-    return query(b, call, &request, BATON_STALE, out);
+    return query(b, call, &op.base, out);
 }
 
 enum baton_status baton_policy_set(struct baton *b,
@@ -394,10 +393,7 @@ enum baton_status baton_policy_set(struct baton *b,
     Pb__SetPolicy op = PB__SET_POLICY__INIT;
     op.namespace_ = (char *)namespace_name;
     op.policy = policy;
-    Pb__Command c = PB__COMMAND__INIT;
-    c.op_case = PB__COMMAND__OP_SET_POLICY;
-    c.set_policy = &op;
-    enum baton_status status = command(b, call, &c, out);
+    enum baton_status status = command(b, call, &op.base, out);
     free(memory);
     return status;
 }
@@ -407,14 +403,7 @@ enum baton_status baton_transfer(struct baton *b, const struct baton_call *call,
 {
     Pb__Transfer op = PB__TRANSFER__INIT;
     op.node = node;
-    Pb__ClientRequest request = PB__CLIENT_REQUEST__INIT;
-    request.op_case = PB__CLIENT_REQUEST__OP_TRANSFER;
-    request.transfer = &op;
-    struct ask ask = {.request = &request,
-                      .kind = CALL_ONCE,
-                      .place = PLACE_LEADER,
-                      .call = call};
-    return client_call(b, &ask, out);
+    return query(b, call, &op.base, out);
 }
 
 enum baton_status baton_watch(struct baton *b, const struct baton_watch *w)

@@ -108,6 +108,7 @@ static void fill_result(struct baton_reply *out, const Pb__ClientMessage *m)
         fill_json(out, &m->events->base);
         out->next = m->events->next;
         out->id = m->events->horizon;
+        out->age_ms = m->events->age_ms;
         break;
     case PB__CLIENT_MESSAGE__RESULT_STATE:
         out->state = m->state->state.data;

@@ -4,8 +4,8 @@
 
 #include "client/client.h"
 
-#define SMALL_N                                                                \
-    1024 /* with more members, nobody is searched for whom an event doesn't name */
+/* With more members, nobody is searched for whom an event doesn't name. */
+#define SMALL_N 1024
 
 /* --- the table ---------------------------------------------------------------------------------------------------- */
 

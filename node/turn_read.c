@@ -459,6 +459,7 @@ static void answer_events(struct turn *t, const struct history_read *h,
     result.n_batches = n;
     result.next = next;
     result.horizon = t->horizon;
+    result.age_ms = age_ms(t);
     m.result_case = PB__CLIENT_MESSAGE__RESULT_EVENTS;
     m.events = &result;
     (void)answer_send(t, h->conn, &m);

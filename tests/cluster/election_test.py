@@ -89,8 +89,87 @@ def minority_refuses(lab):
     equal('sessions', [one['session'] for one in lab.sessions(
         cluster, 'acme', '--stale')], [str(session)])
     status = lab.baton(cluster, 'status', code=3, timeout='1s')
-    roles = sorted(node['role'] for node in status[0]['nodes'])
-    equal('unreachable', roles.count('unreachable'), 2)
+    found = {node['endpoint']: node['id'] for node in status[0]['nodes']}
+    gone = [node.client for node in cluster if node is not alone]
+    equal('who is known', found, {
+        alone.client: str(alone.id), gone[0]: None, gone[1]: None})
+    out, _ = lab.plain(cluster, 'status', code=3, timeout='1s')
+    for address in gone:
+        equal('its line', [line.split()[:3] for line in out.splitlines()
+                           if address in line.split()],
+              [['-', address, 'unreachable']])
+
+
+def unreachable_but_known(lab):
+    """The leader's list says whose address it is; --live remembers who answered there."""
+    cluster = lab.cluster()
+    one, other = cluster.followers()
+    live = lab.background(cluster, 'status', '--live')
+    live.wait(leader=str(cluster.leader().id))
+    one.kill()
+    nodes = lab.baton(cluster, 'status')['nodes']
+    equal('of one', [(node['id'], node['endpoint']) for node in nodes
+                     if node['role'] == 'unreachable'],
+          [(str(one.id), one.client)])
+    other.kill()
+
+    def both():
+        rows = [line['nodes'] for _, line in list(live.lines)]
+        return [row for row in rows if {
+            node['id'] for node in row if node['role'] == 'unreachable'
+        } == {str(one.id), str(other.id)}]
+    until('both are shown by number', both)
+
+
+def one_nodes_view_is_called_so(lab):
+    """By every verb that answers without a majority: to people on stderr, in JSON by the same fields."""
+    cluster = lab.cluster()
+    relay = Relay(cluster)
+    relay.open('acme/alice/laptop', 'tab-1')
+    epoch = relay.leader('acme/alice').epoch
+    cluster.level()
+    alone = cluster.leader()
+    out, said = lab.plain(cluster, 'status')
+    assert 'leader %d' % alone.id in out and said == '', (out, said)
+    for node in cluster.followers():
+        node.kill()
+    until('it is no leader any more',
+          lambda: alone.status().self.role != 'leader')
+    for code, arguments in (
+            (0, ['sessions', 'acme', '--stale']),
+            (0, ['sessions', 'nobody', '--stale']),
+            (0, ['leader', 'acme/alice', '--stale']),
+            (2, ['leader', 'acme/nobody', '--stale']),
+            (0, ['explain', 'acme/alice', '--stale']),
+            (0, ['verify', 'acme/alice', epoch, '--stale']),
+            (0, ['events', 'acme', '--from', '1']),
+            (3, ['status'])):
+        out, said = lab.plain(cluster, *arguments, code=code, timeout='1s')
+        assert 'as one node knew it' in said, (arguments, out, said)
+        assert 'as one node' not in out, (arguments, out, said)
+        if arguments[0] not in ('explain', 'verify'):
+            assert 'heard of a leader' in said, (arguments, said)
+    refused = lab.baton(cluster, 'leader', 'acme/nobody', '--stale', code=2)
+    equal('consistency', refused['consistency'], 'stale')
+    assert refused['age_ms'] > 0, refused
+    watch = lab.background(cluster, 'watch', 'acme')
+    watch.wait(event='synced')
+    assert '"age_ms"' in watch.process.said(), watch.process.said()
+    for arguments in (['sessions', 'acme', '--stale'],
+                      ['leader', 'acme/alice', '--stale'],
+                      ['events', 'acme', '--from', '1']):
+        def ages(words):
+            rows = lab.baton(cluster, *words)
+            rows = rows if isinstance(rows, list) else [rows]
+            equal('consistency', {row['consistency'] for row in rows},
+                  {'stale'})
+            return min(row['age_ms'] for row in rows)
+        before = ages(arguments)
+        until('its age grows with time',
+              lambda: ages(arguments) > before + 100)
+    status = lab.baton(cluster, 'status', code=3, timeout='1s')[0]
+    equal('consistency', status['consistency'], 'stale')
+    assert status['age_ms'] > 100, status
 
 
 def transfer(lab):
@@ -203,6 +282,6 @@ def paused_leader_answers_nothing_old(lab):
 
 if __name__ == '__main__':
     run([first_election, kill_leader_under_load, kill_all_and_restart,
-         minority_refuses, transfer, transfer_to_one_that_just_came_back,
-         sigterm_hands_over, sigterm_of_all,
-         paused_leader, paused_leader_answers_nothing_old])
+         minority_refuses, unreachable_but_known, one_nodes_view_is_called_so, transfer,
+         transfer_to_one_that_just_came_back, sigterm_hands_over,
+         sigterm_of_all, paused_leader, paused_leader_answers_nothing_old])

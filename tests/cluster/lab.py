@@ -378,6 +378,18 @@ class Lab:
                       if line.startswith('{')]
         return lines[0] if len(lines) == 1 else lines
 
+    def plain(self, cluster, *arguments, code=0, nodes=None, timeout='5s'):
+        """What `baton` says to people: (stdout, stderr)."""
+        command = self.command(cluster, arguments, nodes, timeout)
+        command.remove('--json')
+        made = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, env=clean_environment(),
+            timeout=60, check=False)
+        equal('exit code of %s: %s' % (' '.join(command), made.stderr),
+              made.returncode, code)
+        return made.stdout, made.stderr
+
     def sessions(self, cluster, *arguments, **options):
         """`baton sessions`, always a list."""
         found = self.baton(cluster, 'sessions', *arguments, **options)

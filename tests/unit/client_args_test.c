@@ -1,6 +1,7 @@
-/* The command line's words: durations, numbers, scopes, capabilities, options; and the exit codes. */
+/* The command line's words: durations, numbers, scopes, capabilities, options; what each verb refuses; and the exit codes. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -203,6 +204,195 @@ static void globals(void **state)
                      CLI_USAGE);
 }
 
+/* --- what verbs refuse, before they ask anybody ------------------------------------------------------------------ */
+
+#define WORDS_MAX 16
+#define NAME_RULE                                                              \
+    "must be 1 to 128 bytes of UTF-8 without control characters or /"
+#define X16       "xxxxxxxxxxxxxxxx"
+#define LONG_NAME X16 X16 X16 X16 X16 X16 X16 X16 "y"
+#define OPEN      "session", "open", "--group", "a/b"
+#define OPEN_D    OPEN, "--device", "d"
+#define OPEN_DT   OPEN_D, "--tab", "t"
+#define ADD_PEER  "member", "add", "4", "--peer", "h:1"
+
+struct refused {
+    const char *words[WORDS_MAX]; /* the first is the verb */
+    const char *said[2];
+};
+
+static const struct refused refusals[] = {
+    /* Names: one wording, whatever the verb. */
+    {{"elect", "a/b", "--tab", "x/y", "--", "true"},
+     {"the tab \"x/y\" " NAME_RULE}},
+    {{"elect", "a/b", "--tab", "", "--", "true"}, {"the tab \"\" " NAME_RULE}},
+    {{"elect", "a/b", "--tab", LONG_NAME, "--", "true"},
+     {"the tab \"" LONG_NAME "\" " NAME_RULE}},
+    {{OPEN_D, "--tab", "x/y"}, {"the tab \"x/y\" " NAME_RULE}},
+    {{OPEN_D, "--tab", ""}, {"the tab \"\" " NAME_RULE}},
+    {{OPEN, "--device", "x/y", "--tab", "t"},
+     {"the device \"x/y\" " NAME_RULE}},
+    {{"session", "open", "--group", "a/", "--device", "d", "--tab", "t"},
+     {"the group \"\" " NAME_RULE}},
+    {{"sessions", "a/"}, {"the group \"\" " NAME_RULE}},
+    {{"sessions", ""}, {"the namespace \"\" " NAME_RULE}},
+    {{"sessions", "a\x01"}, {"the namespace", NAME_RULE}},
+    {{"watch", "/b"}, {"the namespace \"\" " NAME_RULE}},
+    {{"events", "a/\xff", "--from", "1"}, {"the group", NAME_RULE}},
+    {{"leader", "a/b/c/d"}, {"the device \"c/d\" " NAME_RULE}},
+    {{"explain", "a/b", ""}, {"the device \"\" " NAME_RULE}},
+    {{"verify", "a/" LONG_NAME, "1"}, {"the group", NAME_RULE}},
+    {{"handoff", "a//c", "--to", "7"}, {"the group \"\" " NAME_RULE}},
+    {{"resign", "a/b", "x/y", "7"}, {"the device \"x/y\" " NAME_RULE}},
+    {{"demote", "a/b/", "--reason", "slow"}, {"the device \"\" " NAME_RULE}},
+    {{"policy", "get", ""}, {"the namespace \"\" " NAME_RULE}},
+    /* More parts than it takes. */
+    {{"sessions", "a/b/c"}, {"without the device", "\"a/b/c\""}},
+    {{"watch", "a/b/c"}, {"without the device", "\"a/b/c\""}},
+    {{"events", "a/b/c", "--from", "1"}, {"without the device", "\"a/b/c\""}},
+    {{"elect", "a/b/c", "--", "true"}, {"without the device", "\"a/b/c\""}},
+    {{"policy", "get", "a/b"}, {"without a group", "\"a/b\""}},
+    {{"sessions", "a", "b"}, {"too many arguments", "\"b\""}},
+    {{"leader", "a/b", "c", "d"}, {"too many arguments", "\"d\""}},
+    {{"transfer", "1", "2"}, {"too many arguments", "\"2\""}},
+    {{"status", "a"}, {"too many arguments", "\"a\""}},
+    {{OPEN_DT, "again"}, {"too many arguments", "\"again\""}},
+    {{"session", "close"}, {"\"open\"", "\"close\""}},
+    {{"elect", "a/b", "c", "--", "true"}, {"too many arguments", "\"c\""}},
+    /* Numbers and texts. */
+    {{"verify", "a/b", "0"}, {"EPOCH must be a whole number from 1", "\"0\""}},
+    {{"resign", "a/b", "x"}, {"EPOCH must be a whole number from 1", "\"x\""}},
+    {{"handoff", "a/b", "--to", "0"},
+     {"--to must be a whole number from 1", "\"0\""}},
+    {{"handoff", "a/b"}, {"--to SESSION is missing"}},
+    {{"events", "--from", "0"},
+     {"--from must be a whole number from 1", "\"0\""}},
+    {{"events", "--from", "9", "--to", "8"}, {"--to must be from 9", "\"8\""}},
+    {{"watch", "--from", "x"}, {"--from must be a whole number", "\"x\""}},
+    {{"demote", "a/b"}, {"--reason TEXT is missing"}},
+    {{"demote", "a/b", "--reason", ""},
+     {"--reason must be 1 to 256 bytes of UTF-8 without control characters"}},
+    {{"demote", "a/b", "--reason", "one\ntwo"}, {"--reason must be 1 to 256"}},
+    {{"demote", "a/b", "--reason", LONG_NAME LONG_NAME},
+     {"--reason must be 1 to 256"}},
+    {{"transfer", "two"}, {"NODE must be a whole number", "\"two\""}},
+    {{"member", "promote", "0"},
+     {"NODE must be a whole number from 1", "\"0\""}},
+    {{"member", "grow", "4"}, {"list, add NODE, promote NODE or remove NODE"}},
+    {{"member", "promote", "4", "--peer", "h:1"},
+     {"--peer", "only for member add"}},
+    {{"member", "list", "--http", "h:1"}, {"--http", "only for member add"}},
+    {{ADD_PEER}, {"--client HOST:PORT"}},
+    {{ADD_PEER, "--client", "h"}, {"--client", "\"h\" isn't HOST:PORT"}},
+    {{ADD_PEER, "--client", "h:2", "--http", ":3"},
+     {"--http", "\":3\" isn't HOST:PORT"}},
+    /* Durations and ranges: one wording again. */
+    {{OPEN_DT, "--ttl", "999ms"},
+     {"--ttl must be from 1s to 10m", "\"999ms\""}},
+    {{"elect", "a/b", "--ttl", "11m", "--", "true"},
+     {"--ttl must be from 1s to 10m", "\"11m\""}},
+    {{"bench", "open", "--ttl", "0"},
+     {"--ttl must be from 1s to 10m", "\"0\""}},
+    {{"bench", "open", "--clients", "0"},
+     {"--clients must be a whole number from 1", "\"0\""}},
+    {{"bench", "open", "--pipeline", "8001"},
+     {"--pipeline must be from 1 to 8000, not 8001"}},
+    {{"bench", "open", "--tabs", "0"},
+     {"--tabs must be a whole number from 1", "\"0\""}},
+    {{"bench", "close"}, {"open, renew, leader, watch or churn", "\"close\""}},
+    {{OPEN_DT, "--cap", "battery=101"}, {"battery must be from 0 to 100"}},
+};
+
+/* Runs the verb; what it said is the caller's to free. */
+static char *say(const char *const words[WORDS_MAX], struct cli *c,
+                 int *out_code)
+{
+    char *argv[WORDS_MAX];
+    c->argc = 0;
+    for (int i = 1; i < WORDS_MAX && words[i] != NULL; i++) {
+        argv[c->argc++] = (char *)words[i];
+    }
+    c->argv = argv;
+    c->verb = cli_find_verb(words[0]);
+    assert_non_null(c->verb);
+    char *text = NULL;
+    size_t n = 0;
+    FILE *before = stderr;
+    stderr = open_memstream(&text, &n);
+    assert_non_null(stderr);
+    *out_code = c->verb->run(c);
+    (void)fclose(stderr);
+    stderr = before;
+    c->argv = NULL;
+    return text;
+}
+
+static void verbs_refuse(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < countof(refusals); i++) {
+        const struct refused *r = &refusals[i];
+        /* Nobody is there: whoever asks all the same fails soon, with another code. */
+        struct cli c = {.endpoints = "127.0.0.1:1", .timeout_ms = 50};
+        int code = 0;
+        char *said = say(r->words, &c, &code);
+        if (code != CLI_USAGE) {
+            fail_msg("%s %s: exit code %d, %s", r->words[0], r->words[1], code,
+                     said);
+        }
+        for (size_t j = 0; j < countof(r->said); j++) {
+            if (r->said[j] != NULL && strstr(said, r->said[j]) == NULL) {
+                fail_msg("%s %s: no \"%s\" in: %s", r->words[0], r->words[1],
+                         r->said[j], said);
+            }
+        }
+        assert_null(c.b);
+        free(said);
+    }
+}
+
+static void endpoints_are_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *endpoints;
+        const char *environment;
+        const char *said;
+    } rows[] = {
+        {"", NULL,
+         "baton: --endpoints: entry 1, \"\", isn't HOST:PORT: it is "},
+        {"h:1,h", NULL,
+         "baton: --endpoints: entry 2, \"h\", isn't HOST:PORT: "},
+        {"h:x", "h:1", "baton: --endpoints: entry 1, \"h:x\", "},
+        {NULL, "", "baton: BATON_ENDPOINTS, in the environment: entry 1, \"\""},
+        {NULL, "h:1,:2",
+         "baton: BATON_ENDPOINTS, in the environment: entry 2, \":2\", "},
+    };
+    static const char *const words[WORDS_MAX] = {"leader", "a/b"};
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct cli c = {.endpoints = rows[i].endpoints, .timeout_ms = 50};
+        if (rows[i].environment != NULL) {
+            assert_int_equal(setenv("BATON_ENDPOINTS", rows[i].environment, 1),
+                             0);
+        }
+        int code = 0;
+        char *said = say(words, &c, &code);
+        assert_int_equal(unsetenv("BATON_ENDPOINTS"), 0);
+        if (code != CLI_USAGE ||
+            strncmp(said, rows[i].said, strlen(rows[i].said)) != 0) {
+            fail_msg("row %zu: exit code %d: %s", i, code, said);
+        }
+        assert_null(c.b);
+        free(said);
+    }
+    struct cli half = {.endpoints = "h:1", .tls_ca = "ca.pem"};
+    int code = 0;
+    char *said = say(words, &half, &code);
+    assert_int_equal(code, CLI_USAGE);
+    assert_non_null(strstr(said, "--tls-cert-key is missing"));
+    free(said);
+}
+
 static void exit_codes(void **state)
 {
     (void)state;
@@ -238,10 +428,11 @@ static void every_verb_has_help(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(durations),  cmocka_unit_test(numbers),
-        cmocka_unit_test(scopes),     cmocka_unit_test(capabilities),
-        cmocka_unit_test(options),    cmocka_unit_test(globals),
-        cmocka_unit_test(exit_codes), cmocka_unit_test(every_verb_has_help),
+        cmocka_unit_test(durations),    cmocka_unit_test(numbers),
+        cmocka_unit_test(scopes),       cmocka_unit_test(capabilities),
+        cmocka_unit_test(options),      cmocka_unit_test(globals),
+        cmocka_unit_test(verbs_refuse), cmocka_unit_test(endpoints_are_named),
+        cmocka_unit_test(exit_codes),   cmocka_unit_test(every_verb_has_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

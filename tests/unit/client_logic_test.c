@@ -148,6 +148,11 @@ static void lease_late_but_alive(void **state)
 
 /* --- route ------------------------------------------------------------------------------------------------------- */
 
+#define BAD_PORT "isn't HOST:PORT: the port must be from 1 to 65535"
+#define BAD_BYTE                                                               \
+    "isn't HOST:PORT: there is a blank, a control character or a / in it"
+#define A4 "a:1,a:1,a:1,a:1,"
+
 static void route_lists(void **state)
 {
     (void)state;
@@ -155,33 +160,43 @@ static void route_lists(void **state)
         const char *list;
         uint32_t wrong; /* entry; 0: fine */
         uint32_t n;
+        const char *said;
     } rows[] = {
-        {"127.0.0.1:7201", 0, 1},
-        {"a:1,b:2,c:65535", 0, 3},
-        {"[::1]:7201", 0, 1},
-        {"", 1, 0},
-        {"a:1,", 2, 0},
-        {"a:1,,b:2", 2, 0},
-        {"a", 1, 0},
-        {":1", 1, 0},
-        {"a:", 1, 0},
-        {"a:0", 1, 0},
-        {"a:65536", 1, 0},
-        {"a:1x", 1, 0},
-        {"a:1, b:2", 2, 0},
-        {"http://a:1", 1, 0},
+        {"127.0.0.1:7201", 0, 1, ""},
+        {"a:1,b:2,c:65535", 0, 3, ""},
+        {"[::1]:7201", 0, 1, ""},
+        {"", 1, 0, "list: entry 1, \"\", isn't HOST:PORT: it is empty"},
+        {"a:1,", 2, 0, "list: entry 2, \"\", isn't HOST:PORT: it is empty"},
+        {"a:1,,b:2", 2, 0, "list: entry 2, \"\", isn't HOST:PORT: it is empty"},
+        {"a", 1, 0, "list: entry 1, \"a\", isn't HOST:PORT: it has no port"},
+        {":1", 1, 0, "list: entry 1, \":1\", isn't HOST:PORT: it has no host"},
+        {"a:", 1, 0, "list: entry 1, \"a:\", " BAD_PORT},
+        {"a:0", 1, 0, "list: entry 1, \"a:0\", " BAD_PORT},
+        {"a:65536", 1, 0, "list: entry 1, \"a:65536\", " BAD_PORT},
+        {"a:1x", 1, 0, "list: entry 1, \"a:1x\", " BAD_PORT},
+        {"a:4294967297", 1, 0, "list: entry 1, \"a:4294967297\", " BAD_PORT},
+        {"a:1, b:2", 2, 0, "list: entry 2, \" b:2\", " BAD_BYTE},
+        {"http://a:1", 1, 0, "list: entry 1, \"http://a:1\", " BAD_BYTE},
+        {A4 A4 A4 A4 "b:2", 17, 0,
+         "list: entry 17, \"b:2\", is one too many: at most 16"},
     };
     for (size_t i = 0; i < countof(rows); i++) {
         struct route r = {.endpoints_n = 9};
-        assert_int_equal(route_init(&r, rows[i].list), rows[i].wrong);
+        char error[200] = "";
+        assert_int_equal(
+            route_init(&r, rows[i].list, "list", error, sizeof error),
+            rows[i].wrong);
         assert_int_equal(r.endpoints_n, rows[i].wrong != 0 ? 9 : rows[i].n);
+        assert_string_equal(error, rows[i].said);
     }
 }
 
 static struct route three(void)
 {
     struct route r;
-    assert_int_equal(route_init(&r, "a:1,b:2,c:3"), 0);
+    char error[200];
+    assert_int_equal(route_init(&r, "a:1,b:2,c:3", "list", error, sizeof error),
+                     0);
     return r;
 }
 
