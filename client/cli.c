@@ -6,6 +6,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#define OLD_HISTORY_MS 2000u
+
 static int signal_fd = -1;
 static int signal_seen;
 
@@ -58,6 +60,17 @@ static const uint64_t *age_of(const Pb__ClientMessage *m)
     }
 }
 
+/* History is what was decided, whoever tells it: it's worth a word only if the node hasn't heard of anything new for long. */
+static bool is_one_view(const Pb__ClientRequest *request, const struct ask *ask,
+                        const Pb__ClientMessage *m)
+{
+    if (m->result_case == PB__CLIENT_MESSAGE__RESULT_EVENTS) {
+        return m->events->age_ms >= OLD_HISTORY_MS;
+    }
+    return ask->place == PLACE_ANY &&
+           request->op_case != PB__CLIENT_REQUEST__OP_GET_STATUS;
+}
+
 Pb__ClientMessage *cli_ask(struct cli *c, ProtobufCMessage *op,
                            Pb__ClientMessage__ResultCase want,
                            void **out_memory, int *out_exit)
@@ -67,8 +80,7 @@ Pb__ClientMessage *cli_ask(struct cli *c, ProtobufCMessage *op,
     struct answer answer;
     enum baton_status status = client_ask(c->b, &ask, &answer);
     Pb__ClientMessage *m = answer_decode(&answer, out_memory);
-    bool one_view = m != NULL && ask.place == PLACE_ANY &&
-                    request.op_case != PB__CLIENT_REQUEST__OP_GET_STATUS;
+    bool one_view = m != NULL && is_one_view(&request, &ask, m);
     *out_exit = CLI_DONE;
     if (status == BATON_NOT_FOUND && one_view) {
         *out_exit = cli_fail_one_view(c, status, answer.message, age_of(m));

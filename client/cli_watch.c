@@ -36,9 +36,7 @@ static void claims_json(struct json_writer *w, const Pb__Event *e)
     json_array_end(w);
 }
 
-/* `age_ms`: of the one node's view that it's from; NULL: it was pushed by a watch. */
-static void event_json(const Pb__Event *e, uint64_t revision,
-                       const uint64_t *age_ms)
+static void event_json(const Pb__Event *e, uint64_t revision)
 {
     struct json_writer *w = cli_json_begin();
     cli_json_id(w, "revision", revision);
@@ -64,9 +62,6 @@ static void event_json(const Pb__Event *e, uint64_t revision,
     }
     if (e->n_claims > 0) {
         claims_json(w, e);
-    }
-    if (age_ms != NULL) {
-        cli_json_one_view(w, age_ms);
     }
     cli_json_end();
 }
@@ -107,10 +102,10 @@ static void event_text(const Pb__Event *e, uint64_t revision)
 }
 
 static void print_event(const struct cli *c, const Pb__Event *e,
-                        uint64_t revision, const uint64_t *age_ms)
+                        uint64_t revision)
 {
     if (c->json) {
-        event_json(e, revision, age_ms);
+        event_json(e, revision);
     } else {
         event_text(e, revision);
     }
@@ -187,7 +182,7 @@ static bool take(struct cli *c, const struct baton_event *e, int *out_code)
     const ProtobufCMessage *raw = client_polled(c->b);
     switch (e->type) {
     case BATON_WATCH_EVENT:
-        print_event(c, (const Pb__Event *)raw, e->revision, NULL);
+        print_event(c, (const Pb__Event *)raw, e->revision);
         break;
     case BATON_WATCH_SESSION:
         print_session(c, (const Pb__SessionInfo *)raw, e);
@@ -291,7 +286,7 @@ static int print_pages(struct cli *c, Pb__GetEvents *op)
         for (size_t i = 0; i < r->n_batches; i++) {
             for (size_t j = 0; j < r->batches[i]->n_events; j++) {
                 print_event(c, r->batches[i]->events[j],
-                            r->batches[i]->revision, &r->age_ms);
+                            r->batches[i]->revision);
             }
         }
         op->from = r->next;
