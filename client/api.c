@@ -1,11 +1,7 @@
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "client/client.h"
@@ -13,14 +9,6 @@
 #define DEFAULT_ENDPOINTS "127.0.0.1:7201,127.0.0.1:7202,127.0.0.1:7203"
 /* Of address space: touched as messages need it. */
 #define ARENA_BYTES (64u << 20)
-
-uint64_t client_now_ms(void)
-{
-    struct timespec t;
-    int rc = clock_gettime(CLOCK_BOOTTIME, &t);
-    ASSERT(rc == 0);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 /* splitmix64: jitter needs no more. */
 uint32_t client_random(struct baton *b)
@@ -92,29 +80,15 @@ static bool take_endpoints(struct baton *b, const char *list, char *error,
     return route_init(&b->route, list, name, error, error_bytes) == 0;
 }
 
-/* Signals are the program's: neither our thread nor the transport's may take them. */
 static bool start(struct baton *b, char *error, size_t error_bytes)
 {
-    sigset_t all;
-    sigset_t before;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     struct link_loop_options lo = {
         .tls_ca_file = b->options.tls_ca_file,
         .tls_cert_key_file = b->options.tls_cert_key_file,
         .dial_ms = 1000,
         .hello_ms = 1500,
     };
-    b->loop = link_loop_open(&lo, error, error_bytes);
-    bool started = b->loop != NULL;
-    if (started && pthread_create(&b->thread, NULL, loop_run, b) != 0) {
-        (void)complain(error, error_bytes, BATON_UNAVAILABLE,
-                       "no thread could be started");
-        link_loop_close(b->loop);
-        started = false;
-    }
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return started;
+    return loop_start(b, &lo, error, error_bytes);
 }
 
 static void release(struct baton *b)
@@ -151,8 +125,7 @@ static bool prepare(struct baton *b)
     lease_init(&b->lease, b->options.ttl_ms, b->options.drift_permille);
     b->next_stream_id = STREAM_ID_FIRST;
     b->events.polled_ms = client_now_ms();
-    return getrandom(&b->random_state, sizeof b->random_state, 0) ==
-           (ssize_t)sizeof b->random_state;
+    return client_fill_random(&b->random_state, sizeof b->random_state);
 }
 
 enum baton_status baton_open(const struct baton_options *options,
@@ -216,12 +189,7 @@ enum baton_status baton_close(struct baton *b, enum baton_leave how,
         return BATON_OK;
     }
     enum baton_status status = leave(b, how, timeout_ms);
-    (void)pthread_mutex_lock(&b->lock);
-    b->stopping = true;
-    (void)pthread_mutex_unlock(&b->lock);
-    link_loop_wake(b->loop);
-    (void)pthread_join(b->thread, NULL);
-    link_loop_close(b->loop);
+    loop_stop(b);
     release(b);
     return status;
 }

@@ -1,7 +1,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 #include "client/client.h"
@@ -86,8 +85,8 @@ static void take_correlation(struct call *c, const struct baton_call *call)
         memcpy(c->correlation, call->correlation_id, CORRELATION_N);
         return;
     }
-    ssize_t n = getrandom(c->correlation, CORRELATION_N, 0);
-    ASSERT(n == CORRELATION_N);
+    bool filled = client_fill_random(c->correlation, CORRELATION_N);
+    ASSERT(filled);
 }
 
 struct call *call_make(struct baton *b, const struct ask *ask,
@@ -542,8 +541,8 @@ bool client_send(struct baton *b, uint32_t at, Pb__ClientRequest *op,
 {
     uint8_t out[1024];
     uint8_t correlation[CORRELATION_N];
-    ssize_t random_n = getrandom(correlation, sizeof correlation, 0);
-    ASSERT(random_n == CORRELATION_N);
+    bool filled = client_fill_random(correlation, sizeof correlation);
+    ASSERT(filled);
     op->version = PROTOCOL_VERSION;
     op->id = id;
     op->correlation_id =

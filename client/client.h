@@ -11,7 +11,8 @@
  *    ops.c      the functions of baton.h      watches.c  streams of events, and where they go on
  *    reply.c    messages to baton_reply       leases.c   the lease and what ends with it
  *    events.c   the queue behind baton_poll   roles.c    sessions of the lease and their two roles each
- *    loop.c     the thread and its links      policy.c   a policy from JSON */
+ *    loop.c     a turn of the loop, links     policy.c   a policy from JSON
+ *    system.c   clock, random, thread */
 #ifndef CLIENT_CLIENT_H
 #define CLIENT_CLIENT_H
 
@@ -207,7 +208,6 @@ struct baton {
 #define STREAM_ID_FIRST (1ull << 63)
 
 /* api.c */
-uint64_t client_now_ms(void);
 uint32_t client_random(struct baton *b);
 void *client_alloc(size_t n); /* zeroed; never NULL */
 
@@ -248,8 +248,19 @@ Pb__ClientRequest request_of(ProtobufCMessage *op);
 /* How it's asked, and whom, by what its op is. */
 struct ask ask_of(const Pb__ClientRequest *request);
 
+/* system.c: the clock, random numbers and the thread. */
+uint64_t client_now_ms(void);
+bool client_fill_random(void *out, size_t n);
+/* Opens b->loop, and a thread that goes round: loop_work(), a wait, loop_take(). */
+bool loop_start(struct baton *b, const struct link_loop_options *options,
+                char *error, size_t error_bytes);
+void loop_stop(struct baton *b);
+
 /* loop.c */
-void *loop_run(void *baton);
+/* What is due is done; how long there's nothing more, in ms, -1: until something comes. */
+int loop_work(struct baton *b);
+/* What came. */
+void loop_take(struct baton *b);
 /* An open stream to it? If not, one is begun. */
 bool loop_link_ready(struct baton *b, uint32_t at, uint64_t now_ms);
 bool loop_send(struct baton *b, uint32_t at, struct bytes body);

@@ -1,7 +1,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "client/client.h"
 
@@ -28,8 +27,8 @@ static void open_lease(struct baton *b, uint64_t now_ms)
     if (b->lease.phase != LEASE_OPENING) {
         lease_init(&b->lease, b->options.ttl_ms, b->options.drift_permille);
         window_init(&b->window);
-        ssize_t n = getrandom(b->nonce, sizeof b->nonce, 0);
-        ASSERT(n == (ssize_t)sizeof b->nonce);
+        bool filled = client_fill_random(b->nonce, sizeof b->nonce);
+        ASSERT(filled);
     }
     Pb__OpenLease open = PB__OPEN_LEASE__INIT;
     open.nonce = codec_binary((struct bytes){b->nonce, sizeof b->nonce});

@@ -124,30 +124,24 @@ static int next_wait_ms(const struct baton *b, uint64_t now_ms)
     return (int)min_u64(wake - now_ms, 1000);
 }
 
-void *loop_run(void *baton)
+int loop_work(struct baton *b)
 {
-    struct baton *b = baton;
-    (void)pthread_mutex_lock(&b->lock);
-    while (!b->stopping) {
-        uint64_t now_ms = client_now_ms();
-        calls_step(b, now_ms);
-        lease_step(b, now_ms);
-        calls_sweep(b);
-        watches_step(b, now_ms);
-        int wait_ms = next_wait_ms(b, now_ms);
-        (void)pthread_mutex_unlock(&b->lock);
-        link_loop_flush(b->loop);
-        link_loop_wait(b->loop, wait_ms);
-        (void)pthread_mutex_lock(&b->lock);
-        /* First what time has decided: after a stop of the process, a late acknowledgement must not come before the news that the
-         * right to lead was over in between. */
-        now_ms = client_now_ms();
-        lease_step(b, now_ms);
-        struct link_event e;
-        while (!b->stopping && link_loop_next(b->loop, &e)) {
-            take_event(b, &e, now_ms);
-        }
+    uint64_t now_ms = client_now_ms();
+    calls_step(b, now_ms);
+    lease_step(b, now_ms);
+    calls_sweep(b);
+    watches_step(b, now_ms);
+    return next_wait_ms(b, now_ms);
+}
+
+void loop_take(struct baton *b)
+{
+    /* First what time has decided: after a stop of the process, a late acknowledgement must not come before the news that the
+     * right to lead was over in between. */
+    uint64_t now_ms = client_now_ms();
+    lease_step(b, now_ms);
+    struct link_event e;
+    while (!b->stopping && link_loop_next(b->loop, &e)) {
+        take_event(b, &e, now_ms);
     }
-    (void)pthread_mutex_unlock(&b->lock);
-    return NULL;
 }

@@ -1,6 +1,5 @@
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "client/client.h"
 
@@ -119,7 +118,7 @@ enum baton_status baton_session_open(struct baton *b,
     uint8_t secret[BATON_SECRET_BYTES];
     if (o->secret != NULL) {
         memcpy(secret, o->secret, sizeof secret);
-    } else if (getrandom(secret, sizeof secret, 0) != (ssize_t)sizeof secret) {
+    } else if (!client_fill_random(secret, sizeof secret)) {
         return BATON_UNAVAILABLE;
     }
     Pb__Path path = path_of(&o->scope);
