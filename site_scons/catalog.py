@@ -15,7 +15,7 @@ USES = {
     'node': ['session', 'raft', 'transport', 'proto'],
     'client': ['transport', 'proto'],
     'relay': ['client', 'transport', 'proto'],
-    'sim': ['node', 'session', 'raft', 'proto'],
+    'sim': ['client', 'node', 'session', 'raft', 'transport', 'proto'],
     'tests': ['sim', 'relay', 'client', 'node', 'transport', 'session',
               'raft', 'proto'],
 }
@@ -81,7 +81,7 @@ def _includes(path):
 
 def needed_by(path):
     """What a test's source links by its includes: (folders, with those that they use; sources of tests' own helpers). Who
-    uses tests/lab/ gets its transport, and its store in place of raft's objects, which no name is left to draw in."""
+    uses tests/lab/ gets its transport; the simulator's store comes before raft's objects, which no name is left to draw in."""
     folders, helpers = set(), set()
     waiting, seen = [path], set()
     while waiting:

@@ -183,7 +183,7 @@ static void add_node(struct lab *lab, bool join)
     ASSERT(lab->n < LAB_NODES_MAX);
     struct lab_node *node = &lab->nodes[++lab->n];
     *node = (struct lab_node){.lab = lab, .id = lab->n, .join = join};
-    node->disk = lab_disk_new(1000 + ++lab->incarnations);
+    node->disk = sim_disk_new(1000 + ++lab->incarnations);
     node->now_ms = TIME_START_MS;
     for (uint32_t i = 0; i < LAB_CONNS_MAX; i++) {
         node->rooms[i] = ROOM_UNLIMITED;
@@ -238,13 +238,13 @@ bool lab_start(struct lab *lab, raft_id id)
     options.join = node->join;
     options.log = on_log;
     options.log_arg = node;
-    node->store = lab_store_open(node->disk, &boot);
-    lab_store_set_read_bytes(node->store, lab->read_bytes_max);
+    node->store = sim_store_open(node->disk, &boot);
+    sim_store_set_read_bytes(node->store, lab->read_bytes_max);
     const struct turn_start start = {
         .store = node->store, .boot = &boot, .now_ms = node->now_ms};
     node->turn = turn_open(&options, &start, error, sizeof error);
     if (node->turn == NULL) {
-        lab_store_crash(node->store);
+        sim_store_crash(node->store);
         node->store = NULL;
         ended(node, error);
         return false;
@@ -285,7 +285,7 @@ static void take_down(struct lab *lab, raft_id id)
 {
     struct lab_node *node = lab_node(lab, id);
     turn_close(node->turn);
-    lab_store_crash(node->store);
+    sim_store_crash(node->store);
     lab_transport_free(node->transport);
     node->turn = NULL;
     node->store = NULL;
@@ -318,17 +318,17 @@ void lab_fini(struct lab *lab)
 {
     for (raft_id id = 1; id <= lab->n; id++) {
         lab_crash(lab, id);
-        lab_disk_free(lab->nodes[id].disk);
+        sim_disk_free(lab->nodes[id].disk);
     }
     memset(lab, 0, sizeof *lab);
 }
 
-void lab_replace_disk(struct lab *lab, raft_id id, struct lab_disk *disk)
+void lab_replace_disk(struct lab *lab, raft_id id, struct sim_disk *disk)
 {
     struct lab_node *node = lab_node(lab, id);
     ASSERT(!node->up);
-    lab_disk_free(node->disk);
-    node->disk = disk != NULL ? disk : lab_disk_new(1000 + ++lab->incarnations);
+    sim_disk_free(node->disk);
+    node->disk = disk != NULL ? disk : sim_disk_new(1000 + ++lab->incarnations);
 }
 
 /* --- turns ------------------------------------------------------------------------------------------------------------------- */
@@ -347,7 +347,7 @@ static void after_turn(struct lab_node *node)
     turn_check(node->turn);
     if (node->stopping && turn_stopped(node->turn)) {
         /* As store_close() does. */
-        while (lab_store_write(node->store)) {
+        while (sim_store_write(node->store)) {
         }
         take_down(node->lab, node->id);
         ended(node, "stopped");
@@ -409,8 +409,8 @@ bool lab_write(struct lab *lab, raft_id id)
     if (!node->up) {
         return false;
     }
-    lab_store_text(node->store, what, sizeof what);
-    if (!lab_store_write(node->store)) {
+    sim_store_text(node->store, what, sizeof what);
+    if (!sim_store_write(node->store)) {
         return false;
     }
     if (lab->listener.stored != NULL) {
@@ -465,8 +465,8 @@ static void link_up(struct lab *lab, raft_id from, raft_id to)
         .type = TRANSPORT_PEER_HELLO, .node = from, .settings = settings};
     struct transport_input up = {
         .type = TRANSPORT_PEER_UP, .node = to, .settings = settings};
-    lab_disk_identity(a->disk, &hello.incarnation, &hello.boot);
-    lab_disk_identity(b->disk, &up.incarnation, &up.boot);
+    sim_disk_identity(a->disk, &hello.incarnation, &hello.boot);
+    sim_disk_identity(b->disk, &up.incarnation, &up.boot);
     push(b, &hello);
     one_turn(b);
     if (!wanted(lab, from, to)) {
@@ -570,7 +570,7 @@ static bool settle_node(struct lab *lab, raft_id id)
         moved = true;
     }
     while (node->up &&
-           (node->inputs != NULL || lab_store_has_news(node->store))) {
+           (node->inputs != NULL || sim_store_has_news(node->store))) {
         moved = true;
         one_turn(node);
     }

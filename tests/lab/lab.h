@@ -11,7 +11,7 @@
 #define TESTS_LAB_LAB_H
 
 #include "node/turn.h"
-#include "tests/lab/lab_store.h"
+#include "sim/store.h"
 
 #define LAB_NODES_MAX 7u
 #define LAB_STEP_MS   10u
@@ -41,7 +41,7 @@ struct lab_node {
     bool held; /* lab_settle() leaves its disk alone */
     bool stopping;
     uint64_t now_ms;
-    struct lab_disk *disk; /* outlives crashes */
+    struct sim_disk *disk; /* outlives crashes */
     struct store *store;
     struct transport *transport;
     struct turn *turn;
@@ -59,7 +59,7 @@ struct lab {
     bool linked[LAB_NODES_MAX + 1][LAB_NODES_MAX + 1];
     bool refused[LAB_NODES_MAX + 1][LAB_NODES_MAX + 1];
     uint64_t incarnations;
-    uint64_t read_bytes_max; /* see lab_store_set_read_bytes() */
+    uint64_t read_bytes_max; /* see sim_store_set_read_bytes() */
     struct lab_listener listener;
 };
 
@@ -77,7 +77,7 @@ void lab_stop(struct lab *lab, raft_id id);
 /* Another node, that waits to be added. */
 raft_id lab_join(struct lab *lab);
 /* Its disk is another one from now on; it must be down. NULL: a fresh one. Takes over `disk`. */
-void lab_replace_disk(struct lab *lab, raft_id id, struct lab_disk *disk);
+void lab_replace_disk(struct lab *lab, raft_id id, struct sim_disk *disk);
 
 void lab_tick(struct lab *lab, raft_id id, uint64_t ms);
 /* One step of time, in one turn: the node stood still. */

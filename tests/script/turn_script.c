@@ -39,7 +39,7 @@
 struct script {
     struct lab lab;
     struct turn_requests requests;
-    struct lab_disk *images[LAB_NODES_MAX + 1];
+    struct sim_disk *images[LAB_NODES_MAX + 1];
     uint8_t *memory; /* for decoding */
     FILE *output;
     bool shows_log;
@@ -287,7 +287,7 @@ static void run_fail(struct script *s, const struct datadriven_command *d)
 {
     const char *text = datadriven_plain(d, 1);
     struct lab_node *node = lab_node(&s->lab, running(s, d));
-    lab_store_fail(node->store, STORE_FAILURE_IO,
+    sim_store_fail(node->store, STORE_FAILURE_IO,
                    text == NULL ? "the disk failed" : text);
 }
 
@@ -320,8 +320,8 @@ static void run_wipe(struct script *s, const struct datadriven_command *d)
 static void run_image(struct script *s, const struct datadriven_command *d)
 {
     raft_id id = node_at(s, d, 0);
-    lab_disk_free(s->images[id]);
-    s->images[id] = lab_disk_copy(lab_node(&s->lab, id)->disk);
+    sim_disk_free(s->images[id]);
+    s->images[id] = sim_disk_copy(lab_node(&s->lab, id)->disk);
 }
 
 static void run_restore(struct script *s, const struct datadriven_command *d)
@@ -337,16 +337,16 @@ static void run_restore(struct script *s, const struct datadriven_command *d)
 /* A lease's row counts one renewal more: harmless by itself, and another state. */
 static void run_corrupt(struct script *s, const struct datadriven_command *d)
 {
-    struct lab_disk *disk = lab_node(&s->lab, down(s, d))->disk;
-    struct lab_disk_counts counts;
+    struct sim_disk *disk = lab_node(&s->lab, down(s, d))->disk;
+    struct sim_disk_counts counts;
     uint8_t value[1024];
     struct arena arena;
-    lab_disk_counts(disk, &counts);
+    sim_disk_counts(disk, &counts);
     arena_init(&arena, s->memory, ARENA_BYTES);
     for (uint32_t i = 0; i < counts.rows_n; i++) {
         struct bytes key;
         struct bytes old;
-        lab_disk_row(disk, i, &key, &old);
+        sim_disk_row(disk, i, &key, &old);
         if (key.data[0] != ROW_LEASE) {
             continue;
         }
@@ -356,9 +356,9 @@ static void run_corrupt(struct script *s, const struct datadriven_command *d)
         size_t n = codec_encode(&row->base, value, sizeof value);
         ASSERT(n > 0);
         struct bytes changed = {value, n};
-        lab_disk_set_hash(disk, lab_disk_hash(disk) - row_hash(key, old) +
+        sim_disk_set_hash(disk, sim_disk_hash(disk) - row_hash(key, old) +
                                     row_hash(key, changed));
-        lab_disk_set_row(disk, key, changed);
+        sim_disk_set_row(disk, key, changed);
         return;
     }
     datadriven_fail(d, "its checkpoint has no lease");
@@ -416,8 +416,8 @@ static void run_status(struct script *s, const struct datadriven_command *d)
     (void)d;
     for (raft_id id = 1; id <= s->lab.n; id++) {
         struct lab_node *node = lab_node(&s->lab, id);
-        struct lab_disk_counts c;
-        lab_disk_counts(node->disk, &c);
+        struct sim_disk_counts c;
+        sim_disk_counts(node->disk, &c);
         if (!node->up) {
             (void)fprintf(s->output, "%u is down;", id);
         } else {
@@ -585,7 +585,7 @@ static void script_end(void *state)
     struct script *s = state;
     lab_fini(&s->lab);
     for (uint32_t i = 0; i <= LAB_NODES_MAX; i++) {
-        lab_disk_free(s->images[i]);
+        sim_disk_free(s->images[i]);
     }
     free(s->memory);
     free(s);

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "node/turn.h"
-#include "tests/lab/lab_store.h"
+#include "sim/store.h"
 #include "tests/lab/lab_transport.h"
 #include "tests/unit/assert_stub.h"
 #include "tests/unit/registry_kit.h"
@@ -15,7 +15,7 @@
 #define ANSWER_BYTES (2u << 20)
 
 struct rig {
-    struct lab_disk *disk;
+    struct sim_disk *disk;
     struct store *store;
     struct transport *transport;
     struct turn *turn;
@@ -78,7 +78,7 @@ static void run(uint64_t ms)
     for (uint64_t end = rig->now_ms + ms; rig->now_ms < end;) {
         rig->now_ms += 10;
         turn(NULL);
-        while (lab_store_write(rig->store)) {
+        while (sim_store_write(rig->store)) {
         }
         turn(NULL);
     }
@@ -184,8 +184,8 @@ static int make_rig(void **state)
     assert_non_null(rig);
     struct turn_options o = options();
     rig->body = malloc(ANSWER_BYTES);
-    rig->disk = lab_disk_new(1);
-    rig->store = lab_store_open(rig->disk, &boot);
+    rig->disk = sim_disk_new(1);
+    rig->store = sim_store_open(rig->disk, &boot);
     rig->now_ms = 1000;
     const struct turn_start start = {
         .store = rig->store, .boot = &boot, .now_ms = rig->now_ms};
@@ -200,8 +200,8 @@ static int drop_rig(void **state)
 {
     (void)state;
     turn_close(rig->turn);
-    lab_store_crash(rig->store);
-    lab_disk_free(rig->disk);
+    sim_store_crash(rig->store);
+    sim_disk_free(rig->disk);
     lab_transport_free(rig->transport);
     free(rig->body);
     free(rig);

@@ -135,8 +135,8 @@ void rig_init(struct rig *r, const struct registry_limits *limits,
     kit_init_limits(&r->kit, limits == NULL ? &kit_limits : limits);
     r->ws = watches_new(RIG_CLIENTS_MAX, 4);
     r->history = history_new(history_bytes);
-    r->disk = lab_disk_new(1);
-    r->store = lab_store_open(r->disk, &boot);
+    r->disk = sim_disk_new(1);
+    r->store = sim_store_open(r->disk, &boot);
     r->transport = lab_transport_new(1, &hooks);
     arena_init(&r->scratch, malloc(4u << 20), 4u << 20);
     arena_init(&r->events, malloc(4u << 20), 4u << 20);
@@ -154,8 +154,8 @@ void rig_fini(struct rig *r)
     kit_fini(&r->kit);
     watches_free(r->ws);
     history_free(r->history);
-    lab_store_crash(r->store);
-    lab_disk_free(r->disk);
+    sim_store_crash(r->store);
+    sim_disk_free(r->disk);
     lab_transport_free(r->transport);
     free(r->scratch.base);
     free(r->events.base);
@@ -267,7 +267,7 @@ void rig_disk(struct rig *r)
 {
     struct store_event event;
     (void)store_commit(r->store);
-    while (lab_store_write(r->store)) {
+    while (sim_store_write(r->store)) {
     }
     while (store_next(r->store, &event)) {
         if (event.type == STORE_READ) {

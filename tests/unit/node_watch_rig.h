@@ -4,7 +4,7 @@
 #define TESTS_UNIT_NODE_WATCH_RIG_H
 
 #include "node/watches.h"
-#include "tests/lab/lab_store.h"
+#include "sim/store.h"
 #include "tests/lab/lab_transport.h"
 #include "tests/unit/registry_kit.h"
 
@@ -32,7 +32,7 @@ struct rig {
     struct kit kit;
     struct watches *ws;
     struct history *history;
-    struct lab_disk *disk;
+    struct sim_disk *disk;
     struct store *store;
     struct transport *transport;
     struct arena scratch;

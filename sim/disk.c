@@ -1,60 +1,60 @@
-#include "tests/lab/lab_disk.h"
+#include "sim/disk.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* --- memory -------------------------------------------------------------------------------------------------------- */
 
-void *lab_alloc(size_t n)
+void *sim_alloc(size_t n)
 {
     void *at = calloc(1, n == 0 ? 1 : n);
     ASSERT(at != NULL);
     return at;
 }
 
-struct bytes lab_copy(struct bytes b)
+struct bytes sim_copy(struct bytes b)
 {
-    uint8_t *data = lab_alloc(b.n + 1);
+    uint8_t *data = sim_alloc(b.n + 1);
     if (b.n > 0) {
         memcpy(data, b.data, b.n);
     }
     return (struct bytes){data, b.n};
 }
 
-void lab_drop(struct bytes *b)
+void sim_drop(struct bytes *b)
 {
     free((void *)(uintptr_t)b->data);
     *b = (struct bytes){NULL, 0};
 }
 
-struct lab_item *lab_items_add(struct lab_items *items)
+struct sim_item *sim_items_add(struct sim_items *items)
 {
     if (items->n == items->capacity) {
         items->capacity = items->capacity == 0 ? 16 : items->capacity * 2;
         items->at = realloc(items->at, items->capacity * sizeof items->at[0]);
         ASSERT(items->at != NULL);
     }
-    struct lab_item *item = &items->at[items->n++];
+    struct sim_item *item = &items->at[items->n++];
     memset(item, 0, sizeof *item);
     return item;
 }
 
-static void drop_item(struct lab_item *item)
+static void drop_item(struct sim_item *item)
 {
-    lab_drop(&item->key);
-    lab_drop(&item->value);
+    sim_drop(&item->key);
+    sim_drop(&item->value);
 }
 
-void lab_items_clear(struct lab_items *items)
+void sim_items_clear(struct sim_items *items)
 {
     for (uint32_t i = 0; i < items->n; i++) {
         drop_item(&items->at[i]);
     }
     free(items->at);
-    *items = (struct lab_items){.n = 0};
+    *items = (struct sim_items){.n = 0};
 }
 
-static void remove_items(struct lab_items *items, uint32_t at, uint32_t n)
+static void remove_items(struct sim_items *items, uint32_t at, uint32_t n)
 {
     ASSERT(at + n <= items->n);
     for (uint32_t i = at; i < at + n; i++) {
@@ -67,9 +67,9 @@ static void remove_items(struct lab_items *items, uint32_t at, uint32_t n)
     items->n -= n;
 }
 
-static struct lab_item *insert_item(struct lab_items *items, uint32_t at)
+static struct sim_item *insert_item(struct sim_items *items, uint32_t at)
 {
-    (void)lab_items_add(items);
+    (void)sim_items_add(items);
     memmove(&items->at[at + 1], &items->at[at],
             (items->n - 1 - at) * sizeof items->at[0]);
     memset(&items->at[at], 0, sizeof items->at[at]);
@@ -83,7 +83,7 @@ static int compare(struct bytes a, struct bytes b)
     return order != 0 ? order : (a.n > b.n) - (a.n < b.n);
 }
 
-uint32_t lab_items_find(const struct lab_items *items, struct bytes key)
+uint32_t sim_items_find(const struct sim_items *items, struct bytes key)
 {
     uint32_t at = 0;
     while (at < items->n && compare(items->at[at].key, key) < 0) {
@@ -92,80 +92,80 @@ uint32_t lab_items_find(const struct lab_items *items, struct bytes key)
     return at;
 }
 
-static void put_row(struct lab_items *rows, struct bytes key,
+static void put_row(struct sim_items *rows, struct bytes key,
                     struct bytes value)
 {
     ASSERT(key.n > 0);
     ASSERT(key.n <= STORE_ROW_KEY_BYTES_MAX);
-    uint32_t at = lab_items_find(rows, key);
+    uint32_t at = sim_items_find(rows, key);
     if (at < rows->n && compare(rows->at[at].key, key) == 0) {
-        lab_drop(&rows->at[at].value);
+        sim_drop(&rows->at[at].value);
     } else {
-        insert_item(rows, at)->key = lab_copy(key);
+        insert_item(rows, at)->key = sim_copy(key);
     }
-    rows->at[at].value = lab_copy(value);
+    rows->at[at].value = sim_copy(value);
 }
 
-static void copy_items(struct lab_items *to, const struct lab_items *from)
+static void copy_items(struct sim_items *to, const struct sim_items *from)
 {
-    *to = (struct lab_items){.n = 0};
+    *to = (struct sim_items){.n = 0};
     for (uint32_t i = 0; i < from->n; i++) {
-        struct lab_item *item = lab_items_add(to);
+        struct sim_item *item = sim_items_add(to);
         *item = from->at[i];
-        item->key = lab_copy(from->at[i].key);
-        item->value = lab_copy(from->at[i].value);
+        item->key = sim_copy(from->at[i].key);
+        item->value = sim_copy(from->at[i].value);
     }
 }
 
 /* --- the disk -------------------------------------------------------------------------------------------------------- */
 
-struct lab_disk *lab_disk_new(uint64_t incarnation)
+struct sim_disk *sim_disk_new(uint64_t incarnation)
 {
-    struct lab_disk *d = lab_alloc(sizeof *d);
+    struct sim_disk *d = sim_alloc(sizeof *d);
     d->incarnation = incarnation;
     return d;
 }
 
-void lab_disk_free(struct lab_disk *d)
+void sim_disk_free(struct sim_disk *d)
 {
     if (d == NULL) {
         return;
     }
-    lab_items_clear(&d->log);
-    lab_items_clear(&d->rows);
-    lab_items_clear(&d->incoming_rows);
-    lab_items_clear(&d->events);
-    lab_drop(&d->checkpoint.config);
-    lab_drop(&d->incoming_checkpoint.config);
+    sim_items_clear(&d->log);
+    sim_items_clear(&d->rows);
+    sim_items_clear(&d->incoming_rows);
+    sim_items_clear(&d->events);
+    sim_drop(&d->checkpoint.config);
+    sim_drop(&d->incoming_checkpoint.config);
     free(d);
 }
 
-struct lab_disk *lab_disk_copy(const struct lab_disk *d)
+struct sim_disk *sim_disk_copy(const struct sim_disk *d)
 {
-    struct lab_disk *copy = lab_alloc(sizeof *copy);
+    struct sim_disk *copy = sim_alloc(sizeof *copy);
     *copy = *d;
     copy_items(&copy->log, &d->log);
     copy_items(&copy->rows, &d->rows);
     copy_items(&copy->incoming_rows, &d->incoming_rows);
     copy_items(&copy->events, &d->events);
-    copy->checkpoint.config = lab_copy(d->checkpoint.config);
-    copy->incoming_checkpoint.config = lab_copy(d->incoming_checkpoint.config);
+    copy->checkpoint.config = sim_copy(d->checkpoint.config);
+    copy->incoming_checkpoint.config = sim_copy(d->incoming_checkpoint.config);
     return copy;
 }
 
-void lab_disk_identity(const struct lab_disk *d, uint64_t *out_incarnation,
+void sim_disk_identity(const struct sim_disk *d, uint64_t *out_incarnation,
                        uint64_t *out_boot)
 {
     *out_incarnation = d->incarnation;
     *out_boot = d->boot;
 }
 
-void lab_disk_counts(const struct lab_disk *d, struct lab_disk_counts *out)
+void sim_disk_counts(const struct sim_disk *d, struct sim_disk_counts *out)
 {
     uint64_t chain = 0;
-    *out = (struct lab_disk_counts){
+    *out = (struct sim_disk_counts){
         .first = d->base.index + 1,
-        .last = lab_disk_tail(d, &chain).index,
+        .last = sim_disk_tail(d, &chain).index,
         .checkpoint = d->checkpoint.pos.index,
         .rows_n = d->rows.n,
         .incoming_n = d->incoming_rows.n,
@@ -173,7 +173,7 @@ void lab_disk_counts(const struct lab_disk *d, struct lab_disk_counts *out)
     };
 }
 
-void lab_disk_row(const struct lab_disk *d, uint32_t i, struct bytes *out_key,
+void sim_disk_row(const struct sim_disk *d, uint32_t i, struct bytes *out_key,
                   struct bytes *out_value)
 {
     ASSERT(i < d->rows.n);
@@ -181,38 +181,38 @@ void lab_disk_row(const struct lab_disk *d, uint32_t i, struct bytes *out_key,
     *out_value = d->rows.at[i].value;
 }
 
-void lab_disk_set_row(struct lab_disk *d, struct bytes key, struct bytes value)
+void sim_disk_set_row(struct sim_disk *d, struct bytes key, struct bytes value)
 {
     put_row(&d->rows, key, value);
 }
 
-uint64_t lab_disk_hash(const struct lab_disk *d)
+uint64_t sim_disk_hash(const struct sim_disk *d)
 {
     return d->checkpoint.hash;
 }
 
-void lab_disk_set_hash(struct lab_disk *d, uint64_t hash)
+void sim_disk_set_hash(struct sim_disk *d, uint64_t hash)
 {
     d->checkpoint.hash = hash;
 }
 
-struct raft_pos lab_disk_tail(const struct lab_disk *d, uint64_t *out_chain)
+struct raft_pos sim_disk_tail(const struct sim_disk *d, uint64_t *out_chain)
 {
     if (d->log.n == 0) {
         *out_chain = d->base_chain;
         return d->base;
     }
-    const struct lab_item *last = &d->log.at[d->log.n - 1];
+    const struct sim_item *last = &d->log.at[d->log.n - 1];
     *out_chain = last->chain;
     return (struct raft_pos){last->index, last->term};
 }
 
 /* --- ops: with the assertions of raft/store_apply.c -------------------------------------------------------------------- */
 
-static void apply_append(struct lab_disk *d, const struct lab_item *item)
+static void apply_append(struct sim_disk *d, const struct sim_item *item)
 {
     uint64_t chain = 0;
-    struct raft_pos tail = lab_disk_tail(d, &chain);
+    struct raft_pos tail = sim_disk_tail(d, &chain);
     struct store_entry entry = {
         .index = item->index,
         .term = item->term,
@@ -224,13 +224,13 @@ static void apply_append(struct lab_disk *d, const struct lab_item *item)
     ASSERT(entry.index == tail.index + 1);
     ASSERT(entry.term >= tail.term);
     ASSERT(entry.chain == store_chain(chain, &entry));
-    struct lab_item *added = lab_items_add(&d->log);
+    struct sim_item *added = sim_items_add(&d->log);
     *added = *item;
-    added->key = lab_copy((struct bytes){NULL, 0});
-    added->value = lab_copy(item->value);
+    added->key = sim_copy((struct bytes){NULL, 0});
+    added->value = sim_copy(item->value);
 }
 
-static void apply_truncate(struct lab_disk *d, raft_index from)
+static void apply_truncate(struct sim_disk *d, raft_index from)
 {
     ASSERT(from > d->base.index);
     uint32_t keep = (uint32_t)(from - d->base.index - 1);
@@ -240,22 +240,22 @@ static void apply_truncate(struct lab_disk *d, raft_index from)
 }
 
 /* Drops what's before `first`; the base becomes the entry before it. */
-static void apply_trim_log(struct lab_disk *d, raft_index first)
+static void apply_trim_log(struct sim_disk *d, raft_index first)
 {
     uint64_t chain = 0;
     first = min_u64(first, d->checkpoint.pos.index + 1);
-    first = min_u64(first, lab_disk_tail(d, &chain).index + 1);
+    first = min_u64(first, sim_disk_tail(d, &chain).index + 1);
     if (first <= d->base.index + 1) {
         return;
     }
     uint32_t n = (uint32_t)(first - d->base.index - 1);
-    const struct lab_item *last = &d->log.at[n - 1];
+    const struct sim_item *last = &d->log.at[n - 1];
     d->base = (struct raft_pos){last->index, last->term};
     d->base_chain = last->chain;
     remove_items(&d->log, 0, n);
 }
 
-static void apply_event(struct lab_disk *d, const struct lab_item *item)
+static void apply_event(struct sim_disk *d, const struct sim_item *item)
 {
     ASSERT(item->index > 0);
     uint32_t at = 0;
@@ -268,13 +268,13 @@ static void apply_event(struct lab_disk *d, const struct lab_item *item)
     if (at < d->events.n && d->events.at[at].index == item->index) {
         return; /* a restart replays: the same ones */
     }
-    struct lab_item *event = insert_item(&d->events, at);
+    struct sim_item *event = insert_item(&d->events, at);
     event->index = item->index;
-    event->key = lab_copy((struct bytes){NULL, 0});
-    event->value = lab_copy(item->value);
+    event->key = sim_copy((struct bytes){NULL, 0});
+    event->value = sim_copy(item->value);
 }
 
-static void apply_trim_events(struct lab_disk *d, raft_index first)
+static void apply_trim_events(struct sim_disk *d, raft_index first)
 {
     uint32_t n = 0;
     d->events_base = max_u64(d->events_base, first);
@@ -287,14 +287,14 @@ static void apply_trim_events(struct lab_disk *d, raft_index first)
 static void set_checkpoint(struct store_checkpoint *to,
                            const struct store_checkpoint *from)
 {
-    struct bytes config = lab_copy(from->config);
-    lab_drop(&to->config);
+    struct bytes config = sim_copy(from->config);
+    sim_drop(&to->config);
     *to = *from;
     to->config = config;
 }
 
 /* Position and chain at `index`; false: not kept. */
-static bool entry_at(const struct lab_disk *d, raft_index index,
+static bool entry_at(const struct sim_disk *d, raft_index index,
                      struct raft_pos *out, uint64_t *out_chain)
 {
     if (index == d->base.index) {
@@ -305,13 +305,13 @@ static bool entry_at(const struct lab_disk *d, raft_index index,
     if (index < d->base.index || index > d->base.index + d->log.n) {
         return false;
     }
-    const struct lab_item *item = &d->log.at[index - d->base.index - 1];
+    const struct sim_item *item = &d->log.at[index - d->base.index - 1];
     *out = (struct raft_pos){item->index, item->term};
     *out_chain = item->chain;
     return true;
 }
 
-static void apply_checkpoint(struct lab_disk *d,
+static void apply_checkpoint(struct sim_disk *d,
                              const struct store_checkpoint *c)
 {
     struct raft_pos pos = {0, 0};
@@ -324,7 +324,7 @@ static void apply_checkpoint(struct lab_disk *d,
     set_checkpoint(&d->checkpoint, c);
 }
 
-static bool same_incoming(const struct lab_disk *d,
+static bool same_incoming(const struct sim_disk *d,
                           const struct store_checkpoint *c)
 {
     const struct store_checkpoint *i = &d->incoming_checkpoint;
@@ -333,19 +333,19 @@ static bool same_incoming(const struct lab_disk *d,
            i->hash == c->hash;
 }
 
-static void apply_incoming_begin(struct lab_disk *d,
+static void apply_incoming_begin(struct sim_disk *d,
                                  const struct store_checkpoint *c)
 {
     ASSERT(c->pos.index > 0);
     if (same_incoming(d, c)) {
         return;
     }
-    lab_items_clear(&d->incoming_rows);
+    sim_items_clear(&d->incoming_rows);
     d->incoming = true;
     set_checkpoint(&d->incoming_checkpoint, c);
 }
 
-static void apply_install(struct lab_disk *d, const struct store_checkpoint *c)
+static void apply_install(struct sim_disk *d, const struct store_checkpoint *c)
 {
     struct raft_pos pos = {0, 0};
     uint64_t chain = 0;
@@ -354,65 +354,65 @@ static void apply_install(struct lab_disk *d, const struct store_checkpoint *c)
     bool held = entry_at(d, c->pos.index, &pos, &chain) &&
                 pos.term == c->pos.term && chain == c->chain;
     set_checkpoint(&d->checkpoint, c);
-    lab_items_clear(&d->rows);
+    sim_items_clear(&d->rows);
     d->rows = d->incoming_rows;
-    d->incoming_rows = (struct lab_items){.n = 0};
+    d->incoming_rows = (struct sim_items){.n = 0};
     d->incoming = false;
     apply_trim_events(d, c->pos.index + 1);
     if (held) {
         apply_trim_log(d, c->pos.index + 1);
         return;
     }
-    lab_items_clear(&d->log);
+    sim_items_clear(&d->log);
     d->base = c->pos;
     d->base_chain = c->chain;
 }
 
-void lab_disk_apply(struct lab_disk *d, const struct lab_op *op)
+void sim_disk_apply(struct sim_disk *d, const struct sim_op *op)
 {
-    const struct lab_item *item = &op->item;
+    const struct sim_item *item = &op->item;
     uint32_t at = 0;
     switch (op->type) {
-    case LAB_HARD_STATE:
+    case SIM_HARD_STATE:
         ASSERT(item->term >= d->term);
         d->term = item->term;
         d->vote = op->vote;
         break;
-    case LAB_TRUNCATE:
+    case SIM_TRUNCATE:
         apply_truncate(d, item->index);
         break;
-    case LAB_APPEND:
+    case SIM_APPEND:
         apply_append(d, item);
         break;
-    case LAB_PUT_ROW:
+    case SIM_PUT_ROW:
         put_row(&d->rows, item->key, item->value);
         break;
-    case LAB_DELETE_ROW:
-        at = lab_items_find(&d->rows, item->key);
+    case SIM_DELETE_ROW:
+        at = sim_items_find(&d->rows, item->key);
         if (at < d->rows.n && compare(d->rows.at[at].key, item->key) == 0) {
             remove_items(&d->rows, at, 1);
         }
         break;
-    case LAB_CHECKPOINT:
+    case SIM_CHECKPOINT:
         apply_checkpoint(d, &op->checkpoint);
         break;
-    case LAB_EVENT:
+    case SIM_EVENT:
         apply_event(d, item);
         break;
-    case LAB_TRIM_LOG:
+    case SIM_TRIM_LOG:
         apply_trim_log(d, item->index);
         break;
-    case LAB_TRIM_EVENTS:
+    case SIM_TRIM_EVENTS:
         apply_trim_events(d, item->index);
         break;
-    case LAB_INCOMING_BEGIN:
+    case SIM_INCOMING_BEGIN:
         apply_incoming_begin(d, &op->checkpoint);
         break;
-    case LAB_INCOMING_ROW:
+    case SIM_INCOMING_ROW:
         ASSERT(d->incoming);
         put_row(&d->incoming_rows, item->key, item->value);
         break;
-    case LAB_INCOMING_INSTALL:
+    case SIM_INCOMING_INSTALL:
         apply_install(d, &op->checkpoint);
         break;
     }

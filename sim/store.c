@@ -1,16 +1,16 @@
-#include "tests/lab/lab_store.h"
+#include "sim/store.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/lab/lab_disk.h"
+#include "sim/disk.h"
 
 #define QUEUE_BYTES_MAX ((uint64_t)64 << 20)
 
 struct batch {
     uint64_t number;
-    struct lab_op *ops;
+    struct sim_op *ops;
     uint32_t n;
     uint32_t capacity;
     uint64_t bytes;
@@ -18,10 +18,10 @@ struct batch {
 };
 
 enum read_type {
-    LAB_READ_LOG,
-    LAB_READ_EVENTS,
-    LAB_READ_ROWS,
-    LAB_READ_INCOMING,
+    SIM_READ_LOG,
+    SIM_READ_EVENTS,
+    SIM_READ_ROWS,
+    SIM_READ_INCOMING,
 };
 
 struct read {
@@ -43,7 +43,7 @@ struct news {
 };
 
 struct store {
-    struct lab_disk *disk;
+    struct sim_disk *disk;
     struct batch *open;
     struct batch *waiting; /* oldest first */
     struct read *reads;    /* oldest first */
@@ -63,7 +63,7 @@ struct store {
 
 static struct batch *batch_new(uint64_t number)
 {
-    struct batch *b = lab_alloc(sizeof *b);
+    struct batch *b = sim_alloc(sizeof *b);
     b->number = number;
     return b;
 }
@@ -71,15 +71,15 @@ static struct batch *batch_new(uint64_t number)
 static void batch_free(struct batch *b)
 {
     for (uint32_t i = 0; i < b->n; i++) {
-        lab_drop(&b->ops[i].item.key);
-        lab_drop(&b->ops[i].item.value);
-        lab_drop(&b->ops[i].checkpoint.config);
+        sim_drop(&b->ops[i].item.key);
+        sim_drop(&b->ops[i].item.value);
+        sim_drop(&b->ops[i].checkpoint.config);
     }
     free(b->ops);
     free(b);
 }
 
-static struct lab_op *add(struct store *s, enum lab_op_type type,
+static struct sim_op *add(struct store *s, enum sim_op_type type,
                           struct bytes key, struct bytes value)
 {
     struct batch *b = s->open;
@@ -88,9 +88,9 @@ static struct lab_op *add(struct store *s, enum lab_op_type type,
         b->ops = realloc(b->ops, b->capacity * sizeof b->ops[0]);
         ASSERT(b->ops != NULL);
     }
-    struct lab_op *op = &b->ops[b->n++];
-    *op = (struct lab_op){
-        .type = type, .item = {.key = lab_copy(key), .value = lab_copy(value)}};
+    struct sim_op *op = &b->ops[b->n++];
+    *op = (struct sim_op){
+        .type = type, .item = {.key = sim_copy(key), .value = sim_copy(value)}};
     b->bytes += key.n + value.n + 64;
     return op;
 }
@@ -99,7 +99,7 @@ static const struct bytes none = {NULL, 0};
 
 void store_put_hard_state(struct store *s, raft_term term, raft_id vote)
 {
-    struct lab_op *op = add(s, LAB_HARD_STATE, none, none);
+    struct sim_op *op = add(s, SIM_HARD_STATE, none, none);
     op->item.term = term;
     op->vote = vote;
 }
@@ -107,7 +107,7 @@ void store_put_hard_state(struct store *s, raft_term term, raft_id vote)
 void store_truncate(struct store *s, raft_index from)
 {
     ASSERT(from > 0);
-    add(s, LAB_TRUNCATE, none, none)->item.index = from;
+    add(s, SIM_TRUNCATE, none, none)->item.index = from;
 }
 
 void store_append(struct store *s, const struct store_entry *entry)
@@ -115,7 +115,7 @@ void store_append(struct store *s, const struct store_entry *entry)
     ASSERT(entry->index > 0);
     ASSERT(entry->term > 0);
     ASSERT(entry->kind >= RAFT_NORMAL && entry->kind <= RAFT_CONFIG);
-    struct lab_op *op = add(s, LAB_APPEND, none, entry->data);
+    struct sim_op *op = add(s, SIM_APPEND, none, entry->data);
     op->item.index = entry->index;
     op->item.term = entry->term;
     op->item.kind = entry->kind;
@@ -126,57 +126,57 @@ void store_append(struct store *s, const struct store_entry *entry)
 void store_put_row(struct store *s, struct bytes key, struct bytes value)
 {
     ASSERT(key.n > 0);
-    (void)add(s, LAB_PUT_ROW, key, value);
+    (void)add(s, SIM_PUT_ROW, key, value);
 }
 
 void store_delete_row(struct store *s, struct bytes key)
 {
     ASSERT(key.n > 0);
-    (void)add(s, LAB_DELETE_ROW, key, none);
+    (void)add(s, SIM_DELETE_ROW, key, none);
 }
 
-static void add_checkpoint(struct store *s, enum lab_op_type type,
+static void add_checkpoint(struct store *s, enum sim_op_type type,
                            const struct store_checkpoint *c)
 {
-    struct lab_op *op = add(s, type, none, none);
+    struct sim_op *op = add(s, type, none, none);
     op->checkpoint = *c;
-    op->checkpoint.config = lab_copy(c->config);
+    op->checkpoint.config = sim_copy(c->config);
 }
 
 void store_put_checkpoint(struct store *s, const struct store_checkpoint *c)
 {
-    add_checkpoint(s, LAB_CHECKPOINT, c);
+    add_checkpoint(s, SIM_CHECKPOINT, c);
 }
 
 void store_put_event(struct store *s, raft_index revision, struct bytes batch)
 {
-    add(s, LAB_EVENT, none, batch)->item.index = revision;
+    add(s, SIM_EVENT, none, batch)->item.index = revision;
 }
 
 void store_trim_log(struct store *s, raft_index first)
 {
-    add(s, LAB_TRIM_LOG, none, none)->item.index = first;
+    add(s, SIM_TRIM_LOG, none, none)->item.index = first;
 }
 
 void store_trim_events(struct store *s, raft_index first)
 {
-    add(s, LAB_TRIM_EVENTS, none, none)->item.index = first;
+    add(s, SIM_TRIM_EVENTS, none, none)->item.index = first;
 }
 
 void store_incoming_begin(struct store *s, const struct store_checkpoint *c)
 {
-    add_checkpoint(s, LAB_INCOMING_BEGIN, c);
+    add_checkpoint(s, SIM_INCOMING_BEGIN, c);
 }
 
 void store_incoming_row(struct store *s, struct bytes key, struct bytes value)
 {
     ASSERT(key.n > 0);
-    (void)add(s, LAB_INCOMING_ROW, key, value);
+    (void)add(s, SIM_INCOMING_ROW, key, value);
 }
 
 void store_incoming_install(struct store *s, const struct store_checkpoint *c)
 {
-    add_checkpoint(s, LAB_INCOMING_INSTALL, c);
+    add_checkpoint(s, SIM_INCOMING_INSTALL, c);
 }
 
 uint64_t store_batch(const struct store *s)
@@ -211,7 +211,7 @@ static struct news *add_news(struct store *s)
     while (*at != NULL) {
         at = &(*at)->next;
     }
-    *at = lab_alloc(sizeof **at);
+    *at = sim_alloc(sizeof **at);
     return *at;
 }
 
@@ -221,16 +221,16 @@ static void news_free(struct news *n)
         return;
     }
     for (uint32_t i = 0; i < n->event.records_n; i++) {
-        lab_drop(&n->records[i].key);
-        lab_drop(&n->records[i].value);
-        lab_drop(&n->records[i].entry.data);
+        sim_drop(&n->records[i].key);
+        sim_drop(&n->records[i].value);
+        sim_drop(&n->records[i].entry.data);
     }
-    lab_drop(&n->event.checkpoint.config);
+    sim_drop(&n->event.checkpoint.config);
     free(n->records);
     free(n);
 }
 
-static void add_record(struct news *n, const struct lab_item *item, bool entry)
+static void add_record(struct news *n, const struct sim_item *item, bool entry)
 {
     uint32_t i = n->event.records_n++;
     n->records = realloc(n->records, n->event.records_n * sizeof n->records[0]);
@@ -244,21 +244,21 @@ static void add_record(struct news *n, const struct lab_item *item, bool entry)
             .kind = item->kind,
             .time_ms = item->time_ms,
             .chain = item->chain,
-            .data = lab_copy(item->value),
+            .data = sim_copy(item->value),
         };
         return;
     }
-    n->records[i].key = lab_copy(item->key);
-    n->records[i].value = lab_copy(item->value);
+    n->records[i].key = sim_copy(item->key);
+    n->records[i].value = sim_copy(item->value);
 }
 
 /* Records from items[at] on, while they're asked for and there's room. Says whether the end was reached. */
-static bool add_records(struct news *n, const struct lab_items *items,
+static bool add_records(struct news *n, const struct sim_items *items,
                         uint32_t at, const struct read *r, bool entry)
 {
     uint64_t spent = 0;
     for (; at < items->n; at++) {
-        const struct lab_item *item = &items->at[at];
+        const struct sim_item *item = &items->at[at];
         uint64_t cost = item->key.n + item->value.n + 32;
         if (r->to != 0 && item->index > r->to) {
             return false;
@@ -272,7 +272,7 @@ static bool add_records(struct news *n, const struct lab_items *items,
     return true;
 }
 
-static void serve_log(const struct lab_disk *d, const struct read *r,
+static void serve_log(const struct sim_disk *d, const struct read *r,
                       struct news *n)
 {
     if (r->from <= d->base.index) {
@@ -283,7 +283,7 @@ static void serve_log(const struct lab_disk *d, const struct read *r,
         n, &d->log, (uint32_t)(r->from - d->base.index - 1), r, true);
 }
 
-static void serve_events(const struct lab_disk *d, const struct read *r,
+static void serve_events(const struct sim_disk *d, const struct read *r,
                          struct news *n)
 {
     uint32_t at = 0;
@@ -299,7 +299,7 @@ static void serve_events(const struct lab_disk *d, const struct read *r,
     n->event.end = all || d->events.at[at].index > r->to;
 }
 
-static void serve_rows(const struct lab_disk *d, const struct read *r,
+static void serve_rows(const struct sim_disk *d, const struct read *r,
                        struct news *n)
 {
     if (d->checkpoint.pos.index != r->from || r->from == 0) {
@@ -308,19 +308,19 @@ static void serve_rows(const struct lab_disk *d, const struct read *r,
     }
     struct read whole = *r;
     whole.to = 0;
-    uint32_t at = lab_items_find(&d->rows, r->key);
+    uint32_t at = sim_items_find(&d->rows, r->key);
     if (at < d->rows.n && r->key.n > 0 && d->rows.at[at].key.n == r->key.n &&
         memcmp(d->rows.at[at].key.data, r->key.data, r->key.n) == 0) {
         at++;
     }
     n->event.end = add_records(n, &d->rows, at, &whole, false);
     n->event.checkpoint = d->checkpoint;
-    n->event.checkpoint.config = lab_copy(d->checkpoint.config);
+    n->event.checkpoint.config = sim_copy(d->checkpoint.config);
 }
 
-static void serve_incoming(const struct lab_disk *d, struct news *n)
+static void serve_incoming(const struct sim_disk *d, struct news *n)
 {
-    struct lab_item last = {.index = d->incoming_checkpoint.pos.index};
+    struct sim_item last = {.index = d->incoming_checkpoint.pos.index};
     n->event.end = true;
     if (!d->incoming) {
         return;
@@ -330,7 +330,7 @@ static void serve_incoming(const struct lab_disk *d, struct news *n)
     }
     add_record(n, &last, false);
     n->event.checkpoint = d->incoming_checkpoint;
-    n->event.checkpoint.config = lab_copy(d->incoming_checkpoint.config);
+    n->event.checkpoint.config = sim_copy(d->incoming_checkpoint.config);
 }
 
 static void serve(struct store *s, const struct read *r)
@@ -339,16 +339,16 @@ static void serve(struct store *s, const struct read *r)
     n->event.type = STORE_READ;
     n->event.tag = r->tag;
     switch (r->type) {
-    case LAB_READ_LOG:
+    case SIM_READ_LOG:
         serve_log(s->disk, r, n);
         break;
-    case LAB_READ_EVENTS:
+    case SIM_READ_EVENTS:
         serve_events(s->disk, r, n);
         break;
-    case LAB_READ_ROWS:
+    case SIM_READ_ROWS:
         serve_rows(s->disk, r, n);
         break;
-    case LAB_READ_INCOMING:
+    case SIM_READ_INCOMING:
         serve_incoming(s->disk, n);
         break;
     }
@@ -360,7 +360,7 @@ static void serve_reads(struct store *s)
         struct read *r = s->reads;
         s->reads = r->next;
         serve(s, r);
-        lab_drop(&r->key);
+        sim_drop(&r->key);
         free(r);
     }
 }
@@ -372,9 +372,9 @@ static void add_read(struct store *s, const struct read *want)
     while (*at != NULL) {
         at = &(*at)->next;
     }
-    struct read *r = lab_alloc(sizeof *r);
+    struct read *r = sim_alloc(sizeof *r);
     *r = *want;
-    r->key = lab_copy(want->key);
+    r->key = sim_copy(want->key);
     if (s->read_bytes_max > 0) {
         r->bytes_max = min_u64(r->bytes_max, s->read_bytes_max);
     }
@@ -386,7 +386,7 @@ static void add_read(struct store *s, const struct read *want)
 void store_read_log(struct store *s, uint64_t tag, raft_index from,
                     raft_index to, uint64_t bytes_max)
 {
-    add_read(s, &(struct read){.type = LAB_READ_LOG,
+    add_read(s, &(struct read){.type = SIM_READ_LOG,
                                .tag = tag,
                                .from = from,
                                .to = to,
@@ -396,7 +396,7 @@ void store_read_log(struct store *s, uint64_t tag, raft_index from,
 void store_read_events(struct store *s, uint64_t tag, raft_index from,
                        raft_index to, uint64_t bytes_max)
 {
-    add_read(s, &(struct read){.type = LAB_READ_EVENTS,
+    add_read(s, &(struct read){.type = SIM_READ_EVENTS,
                                .tag = tag,
                                .from = from,
                                .to = to,
@@ -406,7 +406,7 @@ void store_read_events(struct store *s, uint64_t tag, raft_index from,
 void store_read_rows(struct store *s, uint64_t tag, raft_index index,
                      struct bytes after, uint64_t bytes_max)
 {
-    add_read(s, &(struct read){.type = LAB_READ_ROWS,
+    add_read(s, &(struct read){.type = SIM_READ_ROWS,
                                .tag = tag,
                                .from = index,
                                .key = after,
@@ -415,12 +415,12 @@ void store_read_rows(struct store *s, uint64_t tag, raft_index index,
 
 void store_read_incoming(struct store *s, uint64_t tag)
 {
-    add_read(s, &(struct read){.type = LAB_READ_INCOMING, .tag = tag});
+    add_read(s, &(struct read){.type = SIM_READ_INCOMING, .tag = tag});
 }
 
 /* --- writing ------------------------------------------------------------------------------------------------------------- */
 
-bool lab_store_write(struct store *s)
+bool sim_store_write(struct store *s)
 {
     struct batch *b = s->waiting;
     if (b == NULL || s->failed) {
@@ -437,7 +437,7 @@ bool lab_store_write(struct store *s)
     }
     n->event.type = STORE_STORED;
     for (uint32_t i = 0; i < b->n; i++) {
-        lab_disk_apply(s->disk, &b->ops[i]);
+        sim_disk_apply(s->disk, &b->ops[i]);
     }
     s->commits += b->n > 0;
     s->stored = b->number;
@@ -448,12 +448,12 @@ bool lab_store_write(struct store *s)
     return true;
 }
 
-void lab_store_set_read_bytes(struct store *s, uint64_t bytes_max)
+void sim_store_set_read_bytes(struct store *s, uint64_t bytes_max)
 {
     s->read_bytes_max = bytes_max;
 }
 
-uint32_t lab_store_waiting(const struct store *s)
+uint32_t sim_store_waiting(const struct store *s)
 {
     uint32_t n = 0;
     for (const struct batch *b = s->waiting; b != NULL; b = b->next) {
@@ -462,12 +462,12 @@ uint32_t lab_store_waiting(const struct store *s)
     return n;
 }
 
-bool lab_store_has_news(const struct store *s)
+bool sim_store_has_news(const struct store *s)
 {
     return s->news != NULL;
 }
 
-void lab_store_fail(struct store *s, enum store_failure failure,
+void sim_store_fail(struct store *s, enum store_failure failure,
                     const char *error)
 {
     s->failure = failure;
@@ -490,21 +490,21 @@ void store_stats(const struct store *s, struct store_stats *out)
 {
     *out = (struct store_stats){
         .commits = s->commits,
-        .batches_waiting = lab_store_waiting(s),
+        .batches_waiting = sim_store_waiting(s),
         .queue_bytes = s->queue_bytes,
     };
 }
 
 /* --- opening, closing ------------------------------------------------------------------------------------------------------ */
 
-struct store *lab_store_open(struct lab_disk *d, struct store_boot *out)
+struct store *sim_store_open(struct sim_disk *d, struct store_boot *out)
 {
-    struct store *s = lab_alloc(sizeof *s);
+    struct store *s = sim_alloc(sizeof *s);
     uint64_t chain = 0;
     s->disk = d;
     s->open = batch_new(1);
     d->boot++;
-    struct raft_pos tail = lab_disk_tail(d, &chain);
+    struct raft_pos tail = sim_disk_tail(d, &chain);
     *out = (struct store_boot){
         .fresh = d->term == 0 && d->vote == 0 && tail.index == 0,
         .incarnation = d->incarnation,
@@ -528,7 +528,7 @@ struct store *lab_store_open(struct lab_disk *d, struct store_boot *out)
     return s;
 }
 
-void lab_store_crash(struct store *s)
+void sim_store_crash(struct store *s)
 {
     if (s == NULL) {
         return;
@@ -542,7 +542,7 @@ void lab_store_crash(struct store *s)
     while (s->reads != NULL) {
         struct read *r = s->reads;
         s->reads = r->next;
-        lab_drop(&r->key);
+        sim_drop(&r->key);
         free(r);
     }
     while (s->news != NULL) {
@@ -556,13 +556,13 @@ void lab_store_crash(struct store *s)
 
 bool store_boot_entry(struct store *s, raft_index from, struct store_entry *out)
 {
-    const struct lab_disk *d = s->disk;
+    const struct sim_disk *d = s->disk;
     raft_index first = d->base.index + 1;
     from = max_u64(from, first);
     if (from >= first + d->log.n) {
         return false;
     }
-    const struct lab_item *item = &d->log.at[from - first];
+    const struct sim_item *item = &d->log.at[from - first];
     *out = (struct store_entry){
         .index = item->index,
         .term = item->term,
@@ -577,7 +577,7 @@ bool store_boot_entry(struct store *s, raft_index from, struct store_entry *out)
 bool store_rows_next(struct store *s, uint64_t *cursor, struct bytes *out_key,
                      struct bytes *out_value)
 {
-    const struct lab_disk *d = s->disk;
+    const struct sim_disk *d = s->disk;
     ASSERT(*cursor == 0 || s->walking);
     s->walking = *cursor < d->rows.n;
     if (!s->walking) {
@@ -605,17 +605,17 @@ struct counts {
     uint32_t incoming_n;
 };
 
-static void count_op(const struct lab_op *op, struct counts *c)
+static void count_op(const struct sim_op *op, struct counts *c)
 {
-    if (op->type == LAB_APPEND) {
+    if (op->type == SIM_APPEND) {
         c->append_first =
             c->append_first == 0 ? op->item.index : c->append_first;
         c->append_last = op->item.index;
     }
-    c->rows_n += op->type == LAB_PUT_ROW;
-    c->deleted_n += op->type == LAB_DELETE_ROW;
-    c->events_n += op->type == LAB_EVENT;
-    c->incoming_n += op->type == LAB_INCOMING_ROW;
+    c->rows_n += op->type == SIM_PUT_ROW;
+    c->deleted_n += op->type == SIM_DELETE_ROW;
+    c->events_n += op->type == SIM_EVENT;
+    c->incoming_n += op->type == SIM_INCOMING_ROW;
 }
 
 static size_t say(char *out, size_t bytes, size_t at, const char *name,
@@ -630,35 +630,35 @@ static size_t say(char *out, size_t bytes, size_t at, const char *name,
 }
 
 static size_t say_op(char *out, size_t bytes, size_t at,
-                     const struct lab_op *op)
+                     const struct sim_op *op)
 {
     switch (op->type) {
-    case LAB_HARD_STATE:
+    case SIM_HARD_STATE:
         at = say(out, bytes, at, "term", op->item.term);
         return say(out, bytes, at, "vote", op->vote);
-    case LAB_TRUNCATE:
+    case SIM_TRUNCATE:
         return say(out, bytes, at, "truncate", op->item.index);
-    case LAB_CHECKPOINT:
+    case SIM_CHECKPOINT:
         return say(out, bytes, at, "checkpoint", op->checkpoint.pos.index);
-    case LAB_TRIM_LOG:
+    case SIM_TRIM_LOG:
         return say(out, bytes, at, "trim_log", op->item.index);
-    case LAB_TRIM_EVENTS:
+    case SIM_TRIM_EVENTS:
         return say(out, bytes, at, "trim_events", op->item.index);
-    case LAB_INCOMING_BEGIN:
+    case SIM_INCOMING_BEGIN:
         return say(out, bytes, at, "incoming", op->checkpoint.pos.index);
-    case LAB_INCOMING_INSTALL:
+    case SIM_INCOMING_INSTALL:
         return say(out, bytes, at, "install", op->checkpoint.pos.index);
-    case LAB_APPEND:
-    case LAB_PUT_ROW:
-    case LAB_DELETE_ROW:
-    case LAB_EVENT:
-    case LAB_INCOMING_ROW:
+    case SIM_APPEND:
+    case SIM_PUT_ROW:
+    case SIM_DELETE_ROW:
+    case SIM_EVENT:
+    case SIM_INCOMING_ROW:
         break; /* counted */
     }
     return at;
 }
 
-void lab_store_text(const struct store *s, char *out, size_t out_bytes)
+void sim_store_text(const struct store *s, char *out, size_t out_bytes)
 {
     const struct batch *b = s->waiting;
     struct counts c = {0};

@@ -1,0 +1,55 @@
+/* store.h - raft/store.h in memory: what a test links in place of the store, so that it says when and how much is on disk.
+ *
+ *    store_put_*() -> open batch --store_commit()--> waiting batches --sim_store_write()--> struct sim_disk
+ *
+ * No thread, no clock: a batch is stored when the test says so, and what follows from it waits for store_next(). Closing without writing
+ * is a crash. The disk outlives its store, and carries the assertions of the real one. Opening is by sim_store_open(): store_open() needs a
+ * directory. Memory that runs out ends the test. */
+#ifndef SIM_STORE_H
+#define SIM_STORE_H
+
+#include "raft/store.h"
+
+struct sim_disk;
+
+struct sim_disk *sim_disk_new(uint64_t incarnation);
+void sim_disk_free(struct sim_disk *d);
+/* An image of it, for a node that comes back with an old one. */
+struct sim_disk *sim_disk_copy(const struct sim_disk *d);
+void sim_disk_identity(const struct sim_disk *d, uint64_t *out_incarnation,
+                       uint64_t *out_boot);
+/* Entries in the log's kept part, events, rows of the active table and of the incoming one. */
+struct sim_disk_counts {
+    raft_index first;
+    raft_index last;
+    raft_index checkpoint;
+    uint32_t rows_n;
+    uint32_t incoming_n;
+    uint32_t events_n;
+};
+void sim_disk_counts(const struct sim_disk *d, struct sim_disk_counts *out);
+/* The active rows, for a test that damages them: `i` < rows_n. The new value is copied. */
+void sim_disk_row(const struct sim_disk *d, uint32_t i, struct bytes *out_key,
+                  struct bytes *out_value);
+void sim_disk_set_row(struct sim_disk *d, struct bytes key, struct bytes value);
+/* The checkpoint's state hash, and another one in its place. */
+uint64_t sim_disk_hash(const struct sim_disk *d);
+void sim_disk_set_hash(struct sim_disk *d, uint64_t hash);
+
+struct store *sim_store_open(struct sim_disk *d, struct store_boot *out);
+/* Batches that aren't written are lost. */
+void sim_store_crash(struct store *s);
+/* Writes the oldest waiting batch; false: none waits. */
+bool sim_store_write(struct store *s);
+/* Reads give no more than this at a time, whatever was asked for: a checkpoint of a few rows then takes several chunks. 0: as asked. */
+void sim_store_set_read_bytes(struct store *s, uint64_t bytes_max);
+uint32_t sim_store_waiting(const struct store *s);
+/* True if store_next() has something. */
+bool sim_store_has_news(const struct store *s);
+/* The next write fails, and everything after it. */
+void sim_store_fail(struct store *s, enum store_failure failure,
+                    const char *error);
+/* "log 3..5 hard_state(2,1) rows=4 checkpoint=64 ...": what the oldest waiting batch has. */
+void sim_store_text(const struct store *s, char *out, size_t out_bytes);
+
+#endif
