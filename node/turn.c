@@ -47,41 +47,76 @@ void turn_log(struct turn *t, int level, const char *format, ...)
     t->options.log(t->options.log_arg, level, line);
 }
 
-void turn_alarm(struct turn *t, raft_id about, const char *format, ...)
+/* The one that this replaces, or is again; else NULL. */
+static struct alarm *alarm_like(struct turn *t, const struct alarm *alarm)
 {
-    char line[sizeof t->alarms[0].text];
-    va_list args;
-    va_start(args, format);
-    (void)vsnprintf(line, sizeof line, format, args);
-    va_end(args);
     for (uint32_t i = 0; i < t->alarms_n; i++) {
-        if (strcmp(t->alarms[i].text, line) == 0) {
-            return; /* said already */
+        struct alarm *a = &t->alarms[i];
+        bool same_kind =
+            a->about != 0 && a->about == alarm->about && a->kind == alarm->kind;
+        if (same_kind || strcmp(a->text, alarm->text) == 0) {
+            return a;
         }
     }
-    if (t->alarms_n == ALARMS_MAX) {
-        memmove(&t->alarms[0], &t->alarms[1],
-                sizeof t->alarms[0] * (ALARMS_MAX - 1));
-        t->alarms_n--;
+    return NULL;
+}
+
+/* The oldest about some node goes first: those about none are about Raft itself, or about us. */
+static struct alarm *alarm_place(struct turn *t)
+{
+    if (t->alarms_n < ALARMS_MAX) {
+        return &t->alarms[t->alarms_n++];
     }
-    struct alarm *alarm = &t->alarms[t->alarms_n++];
-    alarm->about = about;
-    memcpy(alarm->text, line, sizeof line);
-    turn_log(t, 0, "alarm text=\"%s\"", line);
+    uint32_t oldest = 0;
+    while (oldest < ALARMS_MAX - 1 && t->alarms[oldest].about == 0) {
+        oldest++;
+    }
+    memmove(&t->alarms[oldest], &t->alarms[oldest + 1],
+            sizeof t->alarms[0] * (ALARMS_MAX - 1 - oldest));
+    return &t->alarms[ALARMS_MAX - 1];
+}
+
+void turn_alarm(struct turn *t, raft_id about, const char *format, ...)
+{
+    struct alarm alarm = {.kind = format, .about = about};
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(alarm.text, sizeof alarm.text, format, args);
+    va_end(args);
+    struct alarm *known = alarm_like(t, &alarm);
+    if (known != NULL && strcmp(known->text, alarm.text) == 0) {
+        return; /* said already */
+    }
+    *(known != NULL ? known : alarm_place(t)) = alarm;
+    turn_log(t, 0, "alarm text=\"%s\"", alarm.text);
+}
+
+/* Drops alarms about `about`, or with 0 about all that are no members. */
+static void end_alarms(struct turn *t, raft_id about)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < t->alarms_n; i++) {
+        const struct alarm *a = &t->alarms[i];
+        bool over = about != 0 ? a->about == about
+                               : a->about != 0 && !turn_is_member(t, a->about);
+        if (over) {
+            turn_log(t, 1, "alarm_over text=\"%s\"", a->text);
+        } else {
+            t->alarms[kept++] = t->alarms[i];
+        }
+    }
+    t->alarms_n = kept;
 }
 
 void turn_alarms_end(struct turn *t, raft_id about)
 {
     ASSERT(about != 0);
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < t->alarms_n; i++) {
-        if (t->alarms[i].about != about) {
-            t->alarms[kept++] = t->alarms[i];
-        } else {
-            turn_log(t, 1, "alarm_over text=\"%s\"", t->alarms[i].text);
-        }
-    }
-    t->alarms_n = kept;
+    end_alarms(t, about);
+}
+
+void turn_alarms_end_of_strangers(struct turn *t)
+{
+    end_alarms(t, 0);
 }
 
 void turn_common_settings(const struct turn_options *o, char *out,

@@ -244,14 +244,6 @@ static void propose_due(struct turn *t)
     }
 }
 
-static bool is_member(const struct turn *t, raft_id node)
-{
-    const struct raft_config *config = raft_config_now(t->raft);
-    return nodes_has(&config->voters, node) ||
-           nodes_has(&config->voters_old, node) ||
-           nodes_has(&config->learners, node);
-}
-
 static void see_nodes(struct turn *t)
 {
     if (t->applied < t->duty_index) {
@@ -261,15 +253,17 @@ static void see_nodes(struct turn *t)
         uint64_t incarnation = 0;
         uint64_t boot = 0;
         raft_id node = t->members[i].id;
-        if (raft_config_committed(t->raft) && !is_member(t, node) &&
+        if (raft_config_committed(t->raft) && !turn_is_member(t, node) &&
             registry_node(t->registry, node, &incarnation, &boot)) {
             turn_log_node(t, node, 0, 0);
         }
     }
-    propose_node_seen(t, t->options.id, t->incarnation, t->boot);
+    if (turn_is_member(t, t->options.id)) {
+        propose_node_seen(t, t->options.id, t->incarnation, t->boot);
+    }
     for (uint32_t i = 0; i < countof(t->catchups); i++) {
         const struct catchup *c = &t->catchups[i];
-        if (c->node != 0 && c->incarnation != 0 && is_member(t, c->node)) {
+        if (c->node != 0 && c->incarnation != 0 && turn_is_member(t, c->node)) {
             propose_node_seen(t, c->node, c->incarnation, c->boot);
         }
     }

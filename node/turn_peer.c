@@ -6,22 +6,38 @@
 
 #define APPEND_ENTRIES_MAX 65536u
 
+bool turn_is_member(const struct turn *t, raft_id node)
+{
+    const struct raft_config *config = raft_config_now(t->raft);
+    return nodes_has(&config->voters, node) ||
+           nodes_has(&config->voters_old, node) ||
+           nodes_has(&config->learners, node);
+}
+
+/* Nobody needs what it has: a member may need the place. */
+static bool is_idle(const struct turn *t, const struct catchup *c)
+{
+    return c->node == 0 || (!c->up && !turn_is_member(t, c->node));
+}
+
 struct catchup *turn_catchup(struct turn *t, raft_id node)
 {
-    struct catchup *free_one = NULL;
+    struct catchup *place = NULL;
     for (uint32_t i = 0; i < countof(t->catchups); i++) {
-        if (t->catchups[i].node == node) {
-            return &t->catchups[i];
+        struct catchup *c = &t->catchups[i];
+        if (c->node == node) {
+            return c;
         }
-        if (t->catchups[i].node == 0 && free_one == NULL) {
-            free_one = &t->catchups[i];
+        if (is_idle(t, c) &&
+            (place == NULL || (place->node != 0 && c->node == 0))) {
+            place = c;
         }
     }
-    if (free_one != NULL) {
-        memset(free_one, 0, sizeof *free_one);
-        free_one->node = node;
+    if (place != NULL) {
+        memset(place, 0, sizeof *place);
+        place->node = node;
     }
-    return free_one;
+    return place;
 }
 
 /* --- who the peers are ------------------------------------------------------------------------------------------------ */
@@ -39,6 +55,8 @@ static bool is_peer(const struct turn *t, const struct turn_member *m)
             nodes_has(&config->learners, m->id));
 }
 
+static void judge(struct turn *t, const struct catchup *c);
+
 void turn_members_changed(struct turn *t)
 {
     struct transport_peer peers[RAFT_NODES_MAX * 2];
@@ -54,6 +72,13 @@ void turn_members_changed(struct turn *t)
         n++;
     }
     transport_set_peers(t->transport, peers, n);
+    for (uint32_t i = 0; i < countof(t->catchups); i++) {
+        const struct catchup *c = &t->catchups[i];
+        if (c->node != 0 && c->settings[0] != 0 && turn_is_member(t, c->node)) {
+            judge(t, c);
+        }
+    }
+    turn_alarms_end_of_strangers(t);
 }
 
 /* What the registry knows of a node's past; while the log's tail from before our start isn't applied, what that tail says. */
@@ -108,31 +133,37 @@ bool turn_peer_refused(struct turn *t, const struct transport_input *input)
     return refuse_amnesia(t, input->node, input->incarnation, input->boot);
 }
 
+static bool differs(const struct turn *t, const struct catchup *c,
+                    const char *ours)
+{
+    return c->settings[0] != 0 && turn_is_member(t, c->node) &&
+           strcmp(c->settings, ours) != 0;
+}
+
 bool turn_settings_agree(const struct turn *t)
 {
+    char ours[TURN_SETTINGS_BYTES];
+    turn_common_settings(&t->options, ours, sizeof ours);
     for (uint32_t i = 0; i < countof(t->catchups); i++) {
-        if (t->catchups[i].settings_differ) {
+        if (differs(t, &t->catchups[i], ours)) {
             return false;
         }
     }
     return true;
 }
 
-/* A peer that's let in: if it was never found wrong, or is another one than was, nothing is to be said about it any more. */
-static void compare_settings(struct turn *t, struct catchup *c,
-                             const char *settings)
+/* A peer that was let in, or became a member: unless it was found wrong, all that may be said against it is its settings. */
+static void judge(struct turn *t, const struct catchup *c)
 {
     char ours[TURN_SETTINGS_BYTES];
     turn_common_settings(&t->options, ours, sizeof ours);
-    if (!c->quarantined) {
-        turn_alarms_end(t, c->node);
-    }
-    c->settings_differ = strcmp(settings, ours) != 0;
-    if (c->settings_differ) {
+    if (differs(t, c, ours)) {
         turn_alarm(t, c->node,
                    "settings differ: node %u has %s, and this node %s; give "
                    "all nodes the same",
-                   c->node, settings, ours);
+                   c->node, c->settings, ours);
+    } else if (!c->quarantined) {
+        turn_alarms_end(t, c->node);
     }
 }
 
@@ -151,7 +182,8 @@ void turn_peer_hello(struct turn *t, const struct transport_input *input)
     if (c != NULL) {
         c->incarnation = input->incarnation;
         c->boot = input->boot;
-        compare_settings(t, c, input->settings);
+        (void)snprintf(c->settings, sizeof c->settings, "%s", input->settings);
+        judge(t, c);
     }
 }
 
@@ -165,9 +197,6 @@ void turn_node_seen(struct turn *t, const Pb__NodeSeen *seen)
         registry_node(t->registry, seen->node, &incarnation, &boot) &&
         c->incarnation == incarnation) {
         c->incarnation = 0;
-    }
-    if (seen->incarnation == 0 && seen->node != t->options.id) {
-        turn_alarms_end(t, seen->node);
     }
 }
 
@@ -388,7 +417,7 @@ void turn_peer_frame(struct turn *t, raft_id from, struct bytes body)
         c->applied = frame->applied;
     }
     if (frame->quarantined) {
-        if (c != NULL && !c->quarantined) {
+        if (c != NULL && !c->quarantined && turn_is_member(t, from)) {
             c->quarantined = true;
             raft_quarantine(t->raft, from, true);
             turn_alarm(t, from, "node %u keeps out of the cluster: %s", from,

@@ -59,7 +59,8 @@ struct catchup {
 
     uint64_t incarnation;
     uint64_t boot;
-    bool settings_differ; /* of those that must be the same on all nodes */
+    char settings
+        [TURN_SETTINGS_BYTES]; /* that must be the same on all nodes, as it said; "": it didn't yet */
     bool up;
     raft_index applied;    /* as last told */
     raft_index hash_index; /* its state hash, as last compared */
@@ -331,7 +332,9 @@ struct turn {
     raft_term member_term;
     bool quarantined;
     char quarantine_reason[160];
+    /* One of a kind about a node; those of before are replaced. */
     struct alarm {
+        const char *kind; /* its format */
         /* ends when that node is well or gone; 0: with the process */
         raft_id about;
         char text[320];
@@ -358,6 +361,8 @@ void turn_log(struct turn *t, int level, const char *format, ...)
 void turn_alarm(struct turn *t, raft_id about, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void turn_alarms_end(struct turn *t, raft_id about);
+/* Those about nodes that aren't members any more. */
+void turn_alarms_end_of_strangers(struct turn *t);
 void turn_die(struct turn *t, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void turn_quarantine(struct turn *t, const char *reason);
@@ -400,8 +405,10 @@ void turn_peer_frame(struct turn *t, raft_id from, struct bytes body);
 /* Is it one that forgot (R21)? Then its streams are closed, and it's told nothing: whoever of us two dialled first. */
 bool turn_peer_refused(struct turn *t, const struct transport_input *input);
 void turn_peer_hello(struct turn *t, const struct transport_input *input);
-/* No peer that was ever here says otherwise: what a leader's lease builds on. */
+/* No member that was ever here says otherwise: what a leader's lease builds on. */
 bool turn_settings_agree(const struct turn *t);
+/* A voter or learner of the configuration in the log. */
+bool turn_is_member(const struct turn *t, raft_id node);
 struct catchup *turn_catchup(struct turn *t,
                              raft_id node); /* NULL: too many peers */
 void turn_members_changed(struct turn *t);

@@ -21,6 +21,7 @@ enum watch_phase {
 
 #define WATCH_CHAINS       4096u
 #define WATCH_STEPS_A_PUMP 4096u
+#define WATCH_LOOKS_A_PUMP 1024u
 
 struct watch {
     uint64_t conn;
@@ -28,8 +29,8 @@ struct watch {
     uint64_t lease;
     uint64_t next_revision; /* LAGGING, READING: told everything before it */
     uint64_t asked_to;      /* READING: what the disk was asked for */
-    uint64_t serial;        /* tells a slot's owners apart in store answers */
-    uint32_t walked;        /* STATE: group slots 1 .. walked were told */
+    uint64_t serial; /* of its read: tells late answers of the store apart */
+    uint32_t walked; /* STATE: group slots 1 .. walked were told */
     /* STATE: a group of which a part was told; of a lease: session slots 1 .. walking */
     uint32_t walking;
     uint64_t told_session; /* the last one of that part */
@@ -61,8 +62,9 @@ struct watches {
     uint32_t *active; /* slots that aren't LIVE */
     uint32_t active_n;
     uint32_t pump_at;
-    uint32_t steps; /* what's left of a pump's work: rows, groups, batches */
-    uint32_t *hits; /* publish: slots that are hit */
+    uint32_t idle_n; /* looked at in a row, of which none could go on */
+    uint32_t steps;  /* what's left of a pump's work: rows, groups, batches */
+    uint32_t *hits;  /* publish: slots that are hit */
     uint32_t hits_n;
 };
 

@@ -18,6 +18,16 @@ void watch_begin_state(struct watches *ws, uint32_t slot, bool reset)
     watch_phase_set(ws, slot, WATCH_STATE);
 }
 
+/* If not, the loop is woken when there is. */
+static bool has_room(const struct watch_env *env, const struct watch *w)
+{
+    if (transport_room(env->transport, w->conn) >= ROOM_BYTES) {
+        return true;
+    }
+    transport_want_room(env->transport, w->conn);
+    return false;
+}
+
 /* Rows of a part being filled. */
 struct rows {
     Pb__SessionInfo *sessions[PART_ROWS_MAX];
@@ -97,11 +107,6 @@ enum walk {
     WALK_WAITS, /* for room, or its next turn */
     WALK_BROKEN,
 };
-
-static bool has_room(const struct watch_env *env, const struct watch *w)
-{
-    return transport_room(env->transport, w->conn) >= ROOM_BYTES;
-}
 
 /* Sends the part if it's full: room is asked for only then, since only then it changes. */
 static enum walk send_full(const struct watch_env *env, struct watch *w,
@@ -277,7 +282,7 @@ static bool catch_up(struct watches *ws, const struct watch_env *env,
                      uint32_t slot)
 {
     struct watch *w = &ws->slots[slot];
-    if (transport_room(env->transport, w->conn) < ROOM_BYTES) {
+    if (!has_room(env, w)) {
         return false;
     }
     if (w->next_revision < history_from(env->history)) {
@@ -286,6 +291,7 @@ static bool catch_up(struct watches *ws, const struct watch_env *env,
             return true;
         }
         w->asked_to = env->applied;
+        w->serial = ++ws->serials & 0xffffffu;
         watch_phase_set(ws, slot, WATCH_READING);
         store_read_events(env->store, env->read_tag | (w->serial << 24) | slot,
                           w->next_revision, w->asked_to, READ_BYTES);

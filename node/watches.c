@@ -205,7 +205,6 @@ enum baton_status watches_open(struct watches *ws, const struct watch_env *env,
     struct watch *w = &ws->slots[slot];
     w->conn = asker.conn;
     w->id = asker.id;
-    w->serial = ++ws->serials & 0xffffffu;
     set_filter(w, watch);
     link_slot(ws, slot);
     w->next_revision = watch->from;
@@ -290,6 +289,10 @@ static bool watch_takes(const struct watch *w, const struct event *e,
     }
     if (w->phase != WATCH_STATE) {
         return w->phase == WATCH_LIVE;
+    }
+    /* Until it's told to forget what it knows, it would take this for what comes next. */
+    if (w->tell_reset) {
+        return false;
     }
     /* What the walk has yet to reach, it will tell by itself. */
     return w->kind == WATCH_LEASE
@@ -404,17 +407,27 @@ void watches_publish(struct watches *ws, const struct watch_env *env,
 
 bool watches_pump(struct watches *ws, const struct watch_env *env)
 {
-    bool more = false;
-    uint32_t n = ws->active_n < 256 ? ws->active_n : 256;
     ws->steps = WATCH_STEPS_A_PUMP;
-    for (uint32_t i = 0; i < n && ws->active_n > 0; i++) {
+    for (uint32_t i = 0; i < WATCH_LOOKS_A_PUMP && ws->idle_n < ws->active_n;
+         i++) {
         if (ws->steps == 0) {
             return true;
         }
-        ws->pump_at = (ws->pump_at + 1) % ws->active_n;
-        more = watch_advance(ws, env, ws->active[ws->pump_at]) || more;
+        ws->pump_at %= ws->active_n;
+        uint32_t slot = ws->active[ws->pump_at];
+        bool more = watch_advance(ws, env, slot);
+        if (ws->slots[slot].active_at == 0) {
+            ws->idle_n = 0; /* it's LIVE, and another one in its place */
+            continue;
+        }
+        ws->idle_n = more ? 0 : ws->idle_n + 1;
+        ws->pump_at++;
     }
-    return more;
+    if (ws->idle_n < ws->active_n) {
+        return true;
+    }
+    ws->idle_n = 0; /* none can go on: what comes next may change that */
+    return false;
 }
 
 void watches_reset(struct watches *ws)

@@ -407,6 +407,14 @@ uint64_t transport_room(const struct transport *t, uint64_t conn)
     return c == NULL ? 0 : stream_room(&c->stream);
 }
 
+void transport_want_room(struct transport *t, uint64_t conn)
+{
+    struct conn *c = find_open(t, conn);
+    if (c != NULL) {
+        c->wants_room = true;
+    }
+}
+
 static void goodbye(struct conn *c, const char *reason, bool retry)
 {
     if (c->kind == CONN_CLIENT && c->state == CONN_OPEN) {

@@ -115,6 +115,8 @@ void transport_peer_refuse(struct transport *t, uint32_t node,
 /* To a client or admin connection. False: unknown, closed, or its queue is full. */
 bool transport_send(struct transport *t, uint64_t conn, struct bytes body);
 uint64_t transport_room(const struct transport *t, uint64_t conn);
+/* As if a send had been refused: TRANSPORT_CLIENT_ROOM comes when its queue is below half of its bound. */
+void transport_want_room(struct transport *t, uint64_t conn);
 void transport_conn_close(struct transport *t, uint64_t conn,
                           const char *reason);
 /* Stop or go on reading client connections (backpressure); peers and admin are always read. */

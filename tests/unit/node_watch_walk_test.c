@@ -204,6 +204,48 @@ static void test_many_walk_at_once(void **state)
     rig_fini(r);
 }
 
+/* What happens between the decision to begin anew and the word that says so would be taken for what comes next. */
+static void test_nothing_before_reset(void **state)
+{
+    struct rig *r = *state;
+    rig_init(r, NULL, 1u << 20);
+    uint64_t l = rig_lease(r, 1);
+    (void)rig_session(r, l, "ns/g/d/t");
+    struct rig_client *c = rig_watch(r, 0, (struct rig_filter){.from = 0});
+    rig_settle(r);
+    uint32_t told = c->batches;
+    watches_reset(r->ws);
+    (void)rig_lease(r, 2);
+    assert_int_equal(c->batches, told);
+    rig_settle(r);
+    assert_int_equal(c->resets, 1);
+    assert_true(c->synced);
+    rig_assert_true_belief(r, c, (struct rig_filter){.from = 0});
+    rig_fini(r);
+}
+
+/* As long as some may go on, a pump says so: nobody else would wake the loop for them. */
+static void test_pump_says_that_more_wait(void **state)
+{
+    struct rig *r = *state;
+    const uint32_t n = 3 * WATCH_LOOKS_A_PUMP;
+    uint32_t reason = 0;
+    rig_init(r, NULL, 1u << 20);
+    (void)rig_lease(r, 1);
+    watches_free(r->ws);
+    r->ws = watches_new(n, n);
+    for (uint32_t i = 1; i <= n; i++) {
+        const struct rig_filter f = {.from = r->kit.index + 1};
+        assert_int_equal(rig_try_watch(r, 0, i, f, &reason), BATON_OK);
+    }
+    uint32_t pumps = 0;
+    while (rig_pump(r)) {
+        assert_true(pumps++ < 100);
+    }
+    assert_int_equal(r->ws->active_n, 0);
+    rig_fini(r);
+}
+
 /* A send that fails in the middle of the state: it begins anew, and says so. */
 static void test_walk_begins_anew(void **state)
 {
@@ -272,6 +314,8 @@ int main(void)
         cmocka_unit_test(test_walk_loses_its_place),
         cmocka_unit_test(test_many_walk_at_once),
         cmocka_unit_test(test_walk_begins_anew),
+        cmocka_unit_test(test_nothing_before_reset),
+        cmocka_unit_test(test_pump_says_that_more_wait),
         cmocka_unit_test(test_longest_names),
     };
     return cmocka_run_group_tests(tests, make_rig, drop_rig);
