@@ -246,6 +246,7 @@ static bool open_transport(struct node *n, char *error, size_t error_bytes)
         .cluster = c->cluster_id,
         .incarnation = n->boot.incarnation,
         .boot = n->boot.boot,
+        .lineage = turn_lineage(n->turn),
         .peer_listen = peer.address,
         .client_listen = client.address,
         .client_advertise = self->client,

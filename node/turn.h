@@ -84,6 +84,8 @@ struct turn_start {
 struct turn *turn_open(const struct turn_options *options,
                        const struct turn_start *start, char *error,
                        size_t error_bytes);
+/* What peers are told of our past: for transport_options. */
+struct lineage turn_lineage(const struct turn *t);
 void turn_set_transport(struct turn *t, struct transport *transport,
                         uint64_t now_ms);
 void turn_close(struct turn *t);

@@ -225,8 +225,7 @@ static bool boot_raft(struct turn *t, const struct store_boot *found)
 
 static bool boot_all(struct turn *t, const struct store_boot *found)
 {
-    t->incarnation = found->incarnation;
-    t->boot = found->boot;
+    t->me = (struct peer_self){found->incarnation, found->boot, found->lineage};
     t->horizon = found->events_from;
     t->events_stored = found->events_last;
     t->tail_last = found->last.index;
@@ -251,6 +250,10 @@ static bool boot_all(struct turn *t, const struct store_boot *found)
                  "state hash: the data directory is damaged; remove this "
                  "node from the cluster and add it anew",
                  (unsigned long long)found->checkpoint.index);
+        return false;
+    }
+    if (!turn_draw(t)) {
+        turn_die(t, "the identity file can't be written");
         return false;
     }
     return true;
@@ -295,6 +298,11 @@ struct turn *turn_open(const struct turn_options *options,
         return NULL;
     }
     return t;
+}
+
+struct lineage turn_lineage(const struct turn *t)
+{
+    return t->me.lineage;
 }
 
 void turn_set_transport(struct turn *t, struct transport *transport,

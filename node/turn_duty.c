@@ -34,15 +34,15 @@ bool turn_leads(const struct turn *t)
            raft_term_committed(t->raft) && t->applied >= t->term_index;
 }
 
-void turn_log_node(struct turn *t, raft_id node, uint64_t incarnation,
-                   uint64_t boot)
+void turn_log_node(struct turn *t, raft_id node, const struct peer_self *self)
 {
     raft_index index = 0;
     Pb__NodeSeen seen = PB__NODE_SEEN__INIT;
     Pb__Command command = own_command(t, PB__COMMAND__OP_NODE_SEEN);
     seen.node = node;
-    seen.incarnation = incarnation;
-    seen.boot = boot;
+    seen.incarnation = self->incarnation;
+    seen.boot = self->boot;
+    seen.own = self->lineage.own;
     command.node_seen = &seen;
     if (turn_propose_command(t, &command, &index) == BATON_OK) {
         t->duty_index = max_u64(t->duty_index, index);
@@ -50,16 +50,16 @@ void turn_log_node(struct turn *t, raft_id node, uint64_t incarnation,
 }
 
 static void propose_node_seen(struct turn *t, raft_id node,
-                              uint64_t incarnation, uint64_t boot)
+                              const struct peer_self *self)
 {
-    uint64_t known_incarnation = 0;
-    uint64_t known_boot = 0;
+    struct node_past past;
     /* Another incarnation under a known name is for turn_peer_hello() to refuse, not for the log. */
-    if (registry_node(t->registry, node, &known_incarnation, &known_boot) &&
-        (known_incarnation != incarnation || known_boot >= boot)) {
+    if (registry_node(t->registry, node, &past) &&
+        (past.incarnation != self->incarnation ||
+         past.record.boot >= self->boot)) {
         return;
     }
-    turn_log_node(t, node, incarnation, boot);
+    turn_log_node(t, node, self);
 }
 
 static void begin_term(struct turn *t)
@@ -244,27 +244,29 @@ static void propose_due(struct turn *t)
     }
 }
 
+static const struct peer_self nobody = {.incarnation = 0};
+
 static void see_nodes(struct turn *t)
 {
     if (t->applied < t->duty_index) {
         return;
     }
     for (uint32_t i = 0; i < t->members_n; i++) {
-        uint64_t incarnation = 0;
-        uint64_t boot = 0;
+        struct node_past past;
         raft_id node = t->members[i].id;
         if (raft_config_committed(t->raft) && !turn_is_member(t, node) &&
-            registry_node(t->registry, node, &incarnation, &boot)) {
-            turn_log_node(t, node, 0, 0);
+            registry_node(t->registry, node, &past)) {
+            turn_log_node(t, node, &nobody);
         }
     }
     if (turn_is_member(t, t->options.id)) {
-        propose_node_seen(t, t->options.id, t->incarnation, t->boot);
+        propose_node_seen(t, t->options.id, &t->me);
     }
     for (uint32_t i = 0; i < countof(t->catchups); i++) {
         const struct catchup *c = &t->catchups[i];
-        if (c->node != 0 && c->incarnation != 0 && turn_is_member(t, c->node)) {
-            propose_node_seen(t, c->node, c->incarnation, c->boot);
+        if (c->node != 0 && c->self.incarnation != 0 &&
+            turn_is_member(t, c->node)) {
+            propose_node_seen(t, c->node, &c->self);
         }
     }
 }

@@ -249,7 +249,8 @@ void turn_request_members(struct turn *t, uint64_t conn,
     turn_put_config(t, &config, index);
     /* At once, and behind the change: its number may be given to another before the next look. */
     for (size_t i = 0; i < change->n_remove; i++) {
-        turn_log_node(t, change->remove[i], 0, 0);
+        turn_log_node(t, change->remove[i],
+                      &(struct peer_self){.incarnation = 0});
     }
 }
 

@@ -55,7 +55,7 @@ static bool is_peer(const struct turn *t, const struct turn_member *m)
             nodes_has(&config->learners, m->id));
 }
 
-static void judge(struct turn *t, const struct catchup *c);
+static void compare_settings(struct turn *t, const struct catchup *c);
 
 void turn_members_changed(struct turn *t)
 {
@@ -73,39 +73,44 @@ void turn_members_changed(struct turn *t)
     }
     transport_set_peers(t->transport, peers, n);
     for (uint32_t i = 0; i < countof(t->catchups); i++) {
-        const struct catchup *c = &t->catchups[i];
-        if (c->node != 0 && c->settings[0] != 0 && turn_is_member(t, c->node)) {
-            judge(t, c);
-        }
+        compare_settings(t, &t->catchups[i]);
     }
     turn_alarms_end_of_strangers(t);
 }
 
 /* What the registry knows of a node's past; while the log's tail from before our start isn't applied, what that tail says. */
-static bool past_of(const struct turn *t, raft_id node,
-                    uint64_t *out_incarnation, uint64_t *out_boot)
+static bool past_of(const struct turn *t, raft_id node, struct node_past *out)
 {
-    bool seen = registry_node(t->registry, node, out_incarnation, out_boot);
+    bool seen = registry_node(t->registry, node, out);
     for (uint32_t i = 0; t->applied < t->tail_last && i < t->tail_seen_n; i++) {
-        if (t->tail_seen[i].node == node) {
-            *out_incarnation = t->tail_seen[i].incarnation;
-            *out_boot = t->tail_seen[i].boot;
+        const Pb__NodeSeen *last = &t->tail_seen[i];
+        if (last->node == node) {
+            *out =
+                (struct node_past){last->incarnation, {last->own, last->boot}};
             seen = true;
         }
     }
     return seen;
 }
 
-/* R21: a node with another data directory, or an older image of its own, may have forgotten votes and acks. */
-static bool refuse_amnesia(struct turn *t, raft_id node, uint64_t incarnation,
-                           uint64_t boot)
+bool turn_draw(struct turn *t)
 {
-    uint64_t known = 0;
-    uint64_t known_boot = 0;
-    if (!past_of(t, node, &known, &known_boot)) {
+    struct node_past past;
+    return !past_of(t, t->options.id, &past) ||
+           past.incarnation != t->me.incarnation ||
+           past.record.own != t->me.lineage.own ||
+           store_draw(t->store, past.record.boot, &t->me.lineage);
+}
+
+/* R21: a node with another data directory, or an older image of its own, may have forgotten votes and acks. */
+static bool refuse_amnesia(struct turn *t, raft_id node,
+                           const struct peer_self *self)
+{
+    struct node_past past;
+    if (!past_of(t, node, &past)) {
         return false;
     }
-    if (known != incarnation) {
+    if (past.incarnation != self->incarnation) {
         turn_alarm(t, node,
                    "node %u came back with another data directory: refused; "
                    "remove it from the cluster and add it anew",
@@ -114,13 +119,13 @@ static bool refuse_amnesia(struct turn *t, raft_id node, uint64_t incarnation,
                               "another data directory than this node had");
         return true;
     }
-    if (known_boot > boot) {
+    if (past.record.boot > self->boot ||
+        !lineage_shows(&self->lineage, &past.record)) {
         turn_alarm(t, node,
-                   "node %u came back with an older image of its data "
-                   "(start %llu after start %llu): refused; remove it from "
+                   "node %u came back with an older image of its data: "
+                   "refused (it doesn't know of start %llu); remove it from "
                    "the cluster and add it anew",
-                   node, (unsigned long long)boot,
-                   (unsigned long long)known_boot);
+                   node, (unsigned long long)past.record.boot);
         transport_peer_refuse(t->transport, node,
                               "an older image of its data directory");
         return true;
@@ -130,7 +135,9 @@ static bool refuse_amnesia(struct turn *t, raft_id node, uint64_t incarnation,
 
 bool turn_peer_refused(struct turn *t, const struct transport_input *input)
 {
-    return refuse_amnesia(t, input->node, input->incarnation, input->boot);
+    const struct peer_self self = {input->incarnation, input->boot,
+                                   input->lineage};
+    return refuse_amnesia(t, input->node, &self);
 }
 
 static bool differs(const struct turn *t, const struct catchup *c,
@@ -152,8 +159,8 @@ bool turn_settings_agree(const struct turn *t)
     return true;
 }
 
-/* A peer that was let in, or became a member: unless it was found wrong, all that may be said against it is its settings. */
-static void judge(struct turn *t, const struct catchup *c)
+/* Said of a member, once its settings are known: whichever of the two came last. */
+static void compare_settings(struct turn *t, const struct catchup *c)
 {
     char ours[TURN_SETTINGS_BYTES];
     turn_common_settings(&t->options, ours, sizeof ours);
@@ -162,8 +169,6 @@ static void judge(struct turn *t, const struct catchup *c)
                    "settings differ: node %u has %s, and this node %s; give "
                    "all nodes the same",
                    c->node, c->settings, ours);
-    } else if (!c->quarantined) {
-        turn_alarms_end(t, c->node);
     }
 }
 
@@ -173,30 +178,34 @@ void turn_peer_hello(struct turn *t, const struct transport_input *input)
         return;
     }
     struct catchup *c = turn_catchup(t, input->node);
-    if (c != NULL && c->incarnation != input->incarnation && c->quarantined) {
+    if (c != NULL && c->self.incarnation != input->incarnation &&
+        c->quarantined) {
         /* Another one under this number: what was wrong with the one before is over. */
         c->quarantined = false;
         c->verdict[0] = 0;
         raft_quarantine(t->raft, input->node, false);
     }
     if (c != NULL) {
-        c->incarnation = input->incarnation;
-        c->boot = input->boot;
+        c->self =
+            (struct peer_self){input->incarnation, input->boot, input->lineage};
         (void)snprintf(c->settings, sizeof c->settings, "%s", input->settings);
-        judge(t, c);
+        /* It was let in: unless it was found wrong itself, what was said of it is over. */
+        if (!c->quarantined) {
+            turn_alarms_end(t, c->node);
+        }
+        compare_settings(t, c);
     }
 }
 
 /* A node is about to be forgotten, since it was removed: so is what it said of itself, unless another one has spoken under its number since. */
 void turn_node_seen(struct turn *t, const Pb__NodeSeen *seen)
 {
-    uint64_t incarnation = 0;
-    uint64_t boot = 0;
+    struct node_past past;
     struct catchup *c = turn_catchup(t, seen->node);
     if (c != NULL && seen->incarnation == 0 &&
-        registry_node(t->registry, seen->node, &incarnation, &boot) &&
-        c->incarnation == incarnation) {
-        c->incarnation = 0;
+        registry_node(t->registry, seen->node, &past) &&
+        c->self.incarnation == past.incarnation) {
+        c->self.incarnation = 0;
     }
 }
 
@@ -205,9 +214,9 @@ void turn_check_peers(struct turn *t)
 {
     for (uint32_t i = 0; i < countof(t->catchups); i++) {
         struct catchup *c = &t->catchups[i];
-        if (c->node != 0 && c->incarnation != 0 &&
-            refuse_amnesia(t, c->node, c->incarnation, c->boot)) {
-            c->incarnation = 0;
+        if (c->node != 0 && c->self.incarnation != 0 &&
+            refuse_amnesia(t, c->node, &c->self)) {
+            c->self.incarnation = 0;
         }
     }
 }

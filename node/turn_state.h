@@ -39,6 +39,13 @@ struct held {
 };
 
 /* What a peer is sent from the disk, because memory no longer has it, and what must wait behind it. */
+/* Who a node says it is; incarnation 0: nobody said so yet. */
+struct peer_self {
+    uint64_t incarnation;
+    uint64_t boot;
+    struct lineage lineage;
+};
+
 struct catchup {
     raft_id node; /* 0: unused */
     struct raft_message queue[CATCHUP_QUEUE];
@@ -57,8 +64,7 @@ struct catchup {
     uint32_t last_key_n;
     uint64_t acked_ms;
 
-    uint64_t incarnation;
-    uint64_t boot;
+    struct peer_self self;
     char settings
         [TURN_SETTINGS_BYTES]; /* that must be the same on all nodes, as it said; "": it didn't yet */
     bool up;
@@ -214,8 +220,7 @@ struct turn {
     uint64_t now_ms;
     uint64_t last_turn_ms;
     uint64_t wall_ms;
-    uint64_t incarnation;
-    uint64_t boot;
+    struct peer_self me;
     uint64_t started_ms;
 
     /* Cluster time: the last stamp plus what our clock has run since then. */
@@ -404,6 +409,8 @@ bool wire_to_config(struct bytes data, raft_index index, struct arena *scratch,
 void turn_peer_frame(struct turn *t, raft_id from, struct bytes body);
 /* Is it one that forgot (R21)? Then its streams are closed, and it's told nothing: whoever of us two dialled first. */
 bool turn_peer_refused(struct turn *t, const struct transport_input *input);
+/* At our start: if what we drew last is on record, we draw again. False: it can't be written. */
+bool turn_draw(struct turn *t);
 void turn_peer_hello(struct turn *t, const struct transport_input *input);
 /* No member that was ever here says otherwise: what a leader's lease builds on. */
 bool turn_settings_agree(const struct turn *t);
@@ -493,8 +500,7 @@ size_t answer_caps(const struct capabilities *caps, struct arena *a,
 void turn_role_changed(struct turn *t);
 void turn_duties(struct turn *t);
 /* Proposes what is known of a node; incarnation 0: nothing any more. */
-void turn_log_node(struct turn *t, raft_id node, uint64_t incarnation,
-                   uint64_t boot);
+void turn_log_node(struct turn *t, raft_id node, const struct peer_self *self);
 void turn_duty_applied(struct turn *t, raft_index index,
                        const Pb__Command *command);
 /* A claim was judged: a true one is remembered, a false one put on record. */

@@ -142,6 +142,9 @@ static bool make_identity(struct store *s, char *error, size_t error_bytes)
     };
     int rc = store_random(&s->identity.incarnation);
     if (rc == 0) {
+        rc = store_random(&s->identity.lineage.own);
+    }
+    if (rc == 0) {
         rc = store_identity_write(s->dir_fd, &s->identity);
     }
     if (rc != 0) {
@@ -279,6 +282,20 @@ struct store *store_open(const struct store_options *options,
     }
     *out_boot = boot;
     return s;
+}
+
+bool store_draw(struct store *s, uint64_t seen_boot, struct lineage *out)
+{
+    struct store_identity next = s->identity;
+    next.lineage.before = next.lineage.own;
+    next.lineage.before_boot = seen_boot;
+    if (store_random(&next.lineage.own) != 0 ||
+        store_identity_write(s->dir_fd, &next) != 0) {
+        return false;
+    }
+    s->identity = next;
+    *out = next.lineage;
+    return true;
 }
 
 /* --- closing -------------------------------------------------------------------------------------------------------- */

@@ -17,6 +17,7 @@
 #ifndef RAFT_STORE_H
 #define RAFT_STORE_H
 
+#include "proto/lineage.h"
 #include "raft/types.h"
 
 /* Longest key of a row, and none is empty: what LMDB takes. */
@@ -49,6 +50,7 @@ struct store_boot {
     uint64_t incarnation; /* drawn when the directory was made */
     /* generation of this start; rises at each open, written before open returns */
     uint64_t boot;
+    struct lineage lineage;
     raft_term term;
     raft_id vote;
     raft_index first; /* of the log; last + 1 if empty */
@@ -92,6 +94,10 @@ struct store *store_open(const struct store_options *options,
                          struct store_boot *out_boot, char *error,
                          size_t error_bytes);
 
+/* Right after opening: what was drawn last is on record for start `seen_boot`, so another one is drawn. It's on disk when this
+ * returns; false: it can't be written. */
+MUST_USE bool store_draw(struct store *s, uint64_t seen_boot,
+                         struct lineage *out);
 /* Waits until everything committed is on disk (or failed, or timeout_ms passed: returns false), ends the writer, closes. */
 bool store_close(struct store *s, uint64_t timeout_ms);
 

@@ -442,6 +442,7 @@ bool store_boot_open(struct store *s, struct store_boot *out, char *error,
     }
     out->incarnation = s->identity.incarnation;
     out->boot = s->identity.boot;
+    out->lineage = s->identity.lineage;
     s->boot_first = out->first;
     s->active = s->state.active;
     s->stats.map_bytes = s->map_bytes;

@@ -19,14 +19,18 @@
 static int format_body(const struct store_identity *id, char *out, size_t bytes)
 {
     int n = snprintf(out, bytes,
-                     "baton-identity 1\n"
+                     "baton-identity 2\n"
                      "cluster %" PRIu64 "\n"
                      "node %" PRIu32 "\n"
                      "incarnation %" PRIu64 "\n"
                      "boot %" PRIu64 "\n"
+                     "own %" PRIu64 "\n"
+                     "before %" PRIu64 "\n"
+                     "before-boot %" PRIu64 "\n"
                      "initialised %s\n",
                      id->cluster, id->node, id->incarnation, id->boot,
-                     id->initialised ? "yes" : "no");
+                     id->lineage.own, id->lineage.before,
+                     id->lineage.before_boot, id->initialised ? "yes" : "no");
     ASSERT(n > 0);
     ASSERT((size_t)n < bytes);
     return n;
@@ -72,11 +76,14 @@ static bool parse_identity(const char *text, struct store_identity *out)
     uint64_t version = 0;
     uint64_t node = 0;
     struct store_identity id = {0};
-    if (!take_number(&at, "baton-identity", &version) || version != 1 ||
+    if (!take_number(&at, "baton-identity", &version) || version != 2 ||
         !take_number(&at, "cluster", &id.cluster) ||
         !take_number(&at, "node", &node) || node > UINT32_MAX ||
         !take_number(&at, "incarnation", &id.incarnation) ||
-        !take_number(&at, "boot", &id.boot)) {
+        !take_number(&at, "boot", &id.boot) ||
+        !take_number(&at, "own", &id.lineage.own) ||
+        !take_number(&at, "before", &id.lineage.before) ||
+        !take_number(&at, "before-boot", &id.lineage.before_boot)) {
         return false;
     }
     id.node = (raft_id)node;

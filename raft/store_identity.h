@@ -1,10 +1,13 @@
 /* store_identity.h - whose directory this is: a small text file beside the database, and the lock on the directory.
  *
- *     baton-identity 1
+ *     baton-identity 2
  *     cluster 42
  *     node 1
  *     incarnation 11400714819323198485
  *     boot 7
+ *     own 4354685564936845355
+ *     before 1099511628211
+ *     before-boot 6
  *     initialised yes
  *     checksum 9ae16a3b2f90404f
  *
@@ -15,6 +18,7 @@
 #ifndef RAFT_STORE_IDENTITY_H
 #define RAFT_STORE_IDENTITY_H
 
+#include "proto/lineage.h"
 #include "raft/types.h"
 
 #define STORE_FILE_IDENTITY "identity"
@@ -29,6 +33,7 @@ struct store_identity {
     raft_id node;
     uint64_t incarnation;
     uint64_t boot;
+    struct lineage lineage;
     bool initialised;
 };
 

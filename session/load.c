@@ -40,8 +40,8 @@ static bool load_cluster(struct registry *r, const Pb__ClusterRow *row,
     for (size_t i = 0; i < row->n_nodes; i++) {
         r->nodes[r->nodes_n++] = (struct seen_node){
             .node = row->nodes[i]->node,
-            .incarnation = row->nodes[i]->incarnation,
-            .boot = row->nodes[i]->boot,
+            .past = {.incarnation = row->nodes[i]->incarnation,
+                     .record = {row->nodes[i]->own, row->nodes[i]->boot}},
         };
     }
     r->cluster_row_hash = hash;

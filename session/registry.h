@@ -20,6 +20,7 @@
 #include "baton/v1/client.pb-c.h"
 #include "baton/v1/command.pb-c.h"
 #include "proto/arena.h"
+#include "proto/lineage.h"
 #include "proto/status.h"
 #include "session/event.h"
 
@@ -136,6 +137,12 @@ uint32_t registry_due(const struct registry *r, uint64_t now_ms,
                       Pb__Command *out, uint32_t max, struct arena *arena);
 
 /* --- looking --------------------------------------------------------------------------------------------------------- */
+/* A node as it was when it was seen last. */
+struct node_past {
+    uint64_t incarnation;
+    struct lineage_record record; /* boot: of that start */
+};
+
 struct scope_view {
     struct bytes namespace_name;
     struct bytes group;
@@ -250,9 +257,9 @@ bool registry_update_is_noop(const struct registry *r,
 MUST_USE enum baton_status registry_check_command(const Pb__Command *command,
                                                   uint32_t *out_reason,
                                                   int64_t *out_detail);
-/* What's known of this node's past: incarnation and boot; false if it was never seen. */
+/* What's on record of this node; false if it was never seen. */
 bool registry_node(const struct registry *r, uint32_t node,
-                   uint64_t *out_incarnation, uint64_t *out_boot);
+                   struct node_past *out);
 
 /* Walks. Slots run from 1 to registry_*_slots(); an empty slot gives false. Namespace and group slots appear in events; a slot may be
  * used again for another object once its own is gone (its last event tells). */

@@ -105,8 +105,9 @@ static struct bytes encode_cluster(const struct registry *r,
     for (uint32_t i = 0; i < r->nodes_n; i++) {
         pb__node_seen__init(&nodes[i]);
         nodes[i].node = r->nodes[i].node;
-        nodes[i].incarnation = r->nodes[i].incarnation;
-        nodes[i].boot = r->nodes[i].boot;
+        nodes[i].incarnation = r->nodes[i].past.incarnation;
+        nodes[i].boot = r->nodes[i].past.record.boot;
+        nodes[i].own = r->nodes[i].past.record.own;
         pointers[i] = &nodes[i];
     }
     row.time_ms = r->time_ms;

@@ -47,27 +47,28 @@ void settings_node_seen(struct apply *a, const Pb__NodeSeen *c)
         r->nodes_n++;
     }
     struct seen_node *n = &r->nodes[i];
-    if (n->incarnation != c->incarnation) {
+    struct node_past *past = &n->past;
+    if (past->incarnation != c->incarnation) {
         /* A directory made anew counts its starts anew. */
-        n->incarnation = c->incarnation;
-        n->boot = 0;
+        *past = (struct node_past){.incarnation = c->incarnation};
     }
-    n->boot = max_u64(n->boot, c->boot);
+    if (c->boot >= past->record.boot) {
+        past->record = (struct lineage_record){c->own, c->boot};
+    }
     r->cluster_dirty = true;
     struct event *e = emit_session(a, EVENT_NODE_SEEN, 0);
     e->attachment = c->node;
-    e->epoch = n->boot;
+    e->epoch = past->record.boot;
 }
 
 bool registry_node(const struct registry *r, uint32_t node,
-                   uint64_t *out_incarnation, uint64_t *out_boot)
+                   struct node_past *out)
 {
     uint32_t i = node_position(r, node);
     if (i == r->nodes_n || r->nodes[i].node != node) {
         return false;
     }
-    *out_incarnation = r->nodes[i].incarnation;
-    *out_boot = r->nodes[i].boot;
+    *out = r->nodes[i].past;
     return true;
 }
 

@@ -257,8 +257,7 @@ enum object_kind {
 #define REGISTRY_NODES_MAX 64
 struct seen_node {
     uint32_t node;
-    uint64_t incarnation;
-    uint64_t boot;
+    struct node_past past;
 };
 
 struct registry {

@@ -123,6 +123,7 @@ struct sim_disk *sim_disk_new(uint64_t incarnation)
 {
     struct sim_disk *d = sim_alloc(sizeof *d);
     d->incarnation = incarnation;
+    d->lineage.own = incarnation * 1000 + 1;
     return d;
 }
 
@@ -144,6 +145,7 @@ struct sim_disk *sim_disk_copy(const struct sim_disk *d)
 {
     struct sim_disk *copy = sim_alloc(sizeof *copy);
     *copy = *d;
+    copy->salt++;
     copy_items(&copy->log, &d->log);
     copy_items(&copy->rows, &d->rows);
     copy_items(&copy->incoming_rows, &d->incoming_rows);
@@ -154,10 +156,11 @@ struct sim_disk *sim_disk_copy(const struct sim_disk *d)
 }
 
 void sim_disk_identity(const struct sim_disk *d, uint64_t *out_incarnation,
-                       uint64_t *out_boot)
+                       uint64_t *out_boot, struct lineage *out_lineage)
 {
     *out_incarnation = d->incarnation;
     *out_boot = d->boot;
+    *out_lineage = d->lineage;
 }
 
 void sim_disk_counts(const struct sim_disk *d, struct sim_disk_counts *out)

@@ -24,6 +24,8 @@ struct sim_items {
 struct sim_disk {
     uint64_t incarnation;
     uint64_t boot;
+    struct lineage lineage;
+    uint64_t salt; /* an image draws other numbers than the original */
     bool initialised;
     raft_term term;
     raft_id vote;

@@ -509,6 +509,7 @@ struct store *sim_store_open(struct sim_disk *d, struct store_boot *out)
         .fresh = d->term == 0 && d->vote == 0 && tail.index == 0,
         .incarnation = d->incarnation,
         .boot = d->boot,
+        .lineage = d->lineage,
         .term = d->term,
         .vote = d->vote,
         .first = d->base.index + 1,
@@ -526,6 +527,17 @@ struct store *sim_store_open(struct sim_disk *d, struct store_boot *out)
         out->events_last = d->events.at[d->events.n - 1].index;
     }
     return s;
+}
+
+/* Drawn by nobody: it's enough that no two disks, an image among them, come to the same. */
+bool store_draw(struct store *s, uint64_t seen_boot, struct lineage *out)
+{
+    struct lineage *l = &s->disk->lineage;
+    l->before = l->own;
+    l->before_boot = seen_boot;
+    l->own = (l->own ^ s->disk->salt) * 0x9E3779B97F4A7C15u + 1;
+    *out = *l;
+    return true;
 }
 
 void sim_store_crash(struct store *s)

@@ -17,7 +17,7 @@ void sim_disk_free(struct sim_disk *d);
 /* An image of it, for a node that comes back with an old one. */
 struct sim_disk *sim_disk_copy(const struct sim_disk *d);
 void sim_disk_identity(const struct sim_disk *d, uint64_t *out_incarnation,
-                       uint64_t *out_boot);
+                       uint64_t *out_boot, struct lineage *out_lineage);
 /* Entries in the log's kept part, events, rows of the active table and of the incoming one. */
 struct sim_disk_counts {
     raft_index first;

@@ -369,6 +369,7 @@ bool conn_serve(struct conn *c, struct transport_input *out)
         .node = c->them.node,
         .incarnation = c->them.incarnation,
         .boot = c->them.boot,
+        .lineage = c->them.lineage,
         .settings = c->them.settings,
     };
     if (tell(c, out) || take_frames(c, out)) {
@@ -376,6 +377,7 @@ bool conn_serve(struct conn *c, struct transport_input *out)
         out->node = c->them.node;
         out->incarnation = c->them.incarnation;
         out->boot = c->them.boot;
+        out->lineage = c->them.lineage;
         return true;
     }
     if (c->state == CONN_DRAIN) {

@@ -93,6 +93,9 @@ static void to_message(const struct hello *h, Pb__Hello *out)
     out->node = h->node;
     out->incarnation = h->incarnation;
     out->boot = h->boot;
+    out->own = h->lineage.own;
+    out->before = h->lineage.before;
+    out->before_boot = h->lineage.before_boot;
     out->nonce = codec_binary((struct bytes){h->nonce, HELLO_NONCE_BYTES});
     if (h->has_proof) {
         out->proof = codec_binary((struct bytes){h->proof, HELLO_PROOF_BYTES});
@@ -187,6 +190,7 @@ static bool from_message(const Pb__Hello *m, struct hello *out)
         .node = m->node,
         .incarnation = m->incarnation,
         .boot = m->boot,
+        .lineage = {m->own, m->before, m->before_boot},
         .has_proof = m->proof.len != 0,
         .frame_bytes_max = m->frame_bytes_max,
     };

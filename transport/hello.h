@@ -14,6 +14,7 @@
 
 #include "proto/arena.h"
 #include "proto/base.h"
+#include "proto/lineage.h"
 #include "proto/status.h"
 
 #define HELLO_NONCE_BYTES    16
@@ -31,6 +32,7 @@ struct hello {
     uint32_t node;
     uint64_t incarnation;
     uint64_t boot;
+    struct lineage lineage;
     uint8_t nonce[HELLO_NONCE_BYTES];
     uint8_t proof[HELLO_PROOF_BYTES];
     bool has_proof;

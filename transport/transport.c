@@ -67,6 +67,7 @@ static bool make_self(struct transport *t, const struct transport_options *o,
         .node = o->node,
         .incarnation = o->incarnation,
         .boot = o->boot,
+        .lineage = o->lineage,
     };
     if (o->settings != NULL) {
         ASSERT(strlen(o->settings) < sizeof t->self.settings);

@@ -17,6 +17,7 @@
 #define TRANSPORT_TRANSPORT_H
 
 #include "proto/base.h"
+#include "proto/lineage.h"
 
 struct transport;
 
@@ -39,6 +40,7 @@ struct transport_options {
     uint64_t cluster;
     uint64_t incarnation;
     uint64_t boot;
+    struct lineage lineage;
     const char *peer_listen;      /* HOST:PORT; NULL: none (a client, a test) */
     const char *client_listen;    /* HOST:PORT */
     const char *client_advertise; /* what Hello tells clients and peers */
@@ -85,6 +87,7 @@ struct transport_input {
     uint64_t conn;
     uint64_t incarnation;
     uint64_t boot;
+    struct lineage lineage;
     const char *settings; /* a peer's, never NULL, until the next call */
     struct bytes body;
 };

@@ -85,7 +85,7 @@ def identity_lost(lab):
     refuses_to_start(node, 'identity')
     with open(os.path.join(node.data, 'identity'), 'w',
               encoding='utf-8') as file:
-        file.write('baton-identity 1\ncluster 42\n')
+        file.write('baton-identity 2\ncluster 42\n')
     refuses_to_start(node, 'identity')
     equal('the others', len(lab.sessions(cluster, 'acme')), 10)
 

@@ -465,8 +465,8 @@ static void link_up(struct lab *lab, raft_id from, raft_id to)
         .type = TRANSPORT_PEER_HELLO, .node = from, .settings = settings};
     struct transport_input up = {
         .type = TRANSPORT_PEER_UP, .node = to, .settings = settings};
-    sim_disk_identity(a->disk, &hello.incarnation, &hello.boot);
-    sim_disk_identity(b->disk, &up.incarnation, &up.boot);
+    sim_disk_identity(a->disk, &hello.incarnation, &hello.boot, &hello.lineage);
+    sim_disk_identity(b->disk, &up.incarnation, &up.boot, &up.lineage);
     push(b, &hello);
     one_turn(b);
     if (!wanted(lab, from, to)) {

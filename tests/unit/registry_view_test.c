@@ -285,22 +285,21 @@ static void test_nodes_are_remembered_until_removed(void **state)
 {
     (void)state;
     struct kit k;
-    uint64_t incarnation = 0;
-    uint64_t boot = 0;
+    struct node_past past;
     kit_init(&k);
     see_node(&k, 3, 77, 5);
     see_node(&k, 1, 11, 2);
     see_node(&k, 3, 77, 4); /* an older start doesn't take it back */
-    assert_true(registry_node(k.r, 3, &incarnation, &boot));
-    assert_int_equal(incarnation, 77);
-    assert_int_equal(boot, 5);
+    assert_true(registry_node(k.r, 3, &past));
+    assert_int_equal(past.incarnation, 77);
+    assert_int_equal(past.record.boot, 5);
     see_node(&k, 3, 0, 0);
-    assert_false(registry_node(k.r, 3, &incarnation, &boot));
-    assert_true(registry_node(k.r, 1, &incarnation, &boot));
+    assert_false(registry_node(k.r, 3, &past));
+    assert_true(registry_node(k.r, 1, &past));
     see_node(&k, 3, 0, 0); /* not there: nothing */
     see_node(&k, 3, 78, 1);
-    assert_true(registry_node(k.r, 3, &incarnation, &boot));
-    assert_int_equal(incarnation, 78);
+    assert_true(registry_node(k.r, 3, &past));
+    assert_int_equal(past.incarnation, 78);
     kit_fini(&k);
 }
 

@@ -91,6 +91,7 @@ static void fill(struct kit *k)
     Pb__NodeSeen seen = PB__NODE_SEEN__INIT;
     seen.node = 3;
     seen.incarnation = 77;
+    seen.own = 9;
     seen.boot = 5;
     c.op_case = PB__COMMAND__OP_NODE_SEEN;
     c.node_seen = &seen;
@@ -123,11 +124,11 @@ static void test_loads_into_the_same(void **state)
     fill(&a);
     kit_checkpoint(&a, &rows);
     kit_restore(&a, &rows, &b); /* compares the hashes */
-    uint64_t incarnation = 0;
-    uint64_t boot = 0;
-    assert_true(registry_node(b.r, 3, &incarnation, &boot));
-    assert_int_equal(incarnation, 77);
-    assert_int_equal(boot, 5);
+    struct node_past past;
+    assert_true(registry_node(b.r, 3, &past));
+    assert_int_equal(past.incarnation, 77);
+    assert_int_equal(past.record.boot, 5);
+    assert_int_equal(past.record.own, 9);
     assert_int_equal(registry_wall_ms(b.r), registry_wall_ms(a.r));
     assert_int_equal(registry_due_ms(b.r), registry_due_ms(a.r));
     struct registry_counts x;

@@ -79,6 +79,32 @@ static void boot_generation_rises(void **state)
     }
 }
 
+/* What's on record is drawn anew, and kept as what was before; a start that isn't on record draws nothing. */
+static void lineage_goes_on(void **state)
+{
+    struct lab *lab = *state;
+    struct lineage first = lab->boot.lineage;
+    struct lineage second;
+    assert_true(first.own != 0);
+    assert_int_equal(first.before, 0);
+    reopen(lab);
+    assert_true(lab->boot.lineage.own == first.own);
+    assert_true(store_draw(lab->s, 2, &second));
+    assert_true(second.own != first.own);
+    assert_true(second.before == first.own);
+    assert_int_equal(second.before_boot, 2);
+    reopen(lab);
+    assert_true(lab->boot.lineage.own == second.own);
+    assert_true(lab->boot.lineage.before == first.own);
+    assert_int_equal(lab->boot.lineage.before_boot, 2);
+    assert_true(lineage_shows(&second, &(struct lineage_record){0, 5}));
+    assert_true(lineage_shows(&second, &(struct lineage_record){first.own, 2}));
+    assert_true(
+        lineage_shows(&second, &(struct lineage_record){second.own, 3}));
+    assert_true(lineage_shows(&second, &(struct lineage_record){77, 1}));
+    assert_false(lineage_shows(&second, &(struct lineage_record){77, 2}));
+}
+
 static void batches_are_numbered(void **state)
 {
     struct lab *lab = *state;
@@ -565,6 +591,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(fresh_is_empty),
         TEST(boot_generation_rises),
+        TEST(lineage_goes_on),
         TEST(batches_are_numbered),
         TEST(entries_of_every_size),
         TEST(hard_state_survives),
