@@ -7,7 +7,8 @@
 #include "node/config_inner.h"
 #include "transport/net.h"
 
-#define ID_MAX 1000000u
+#define ID_MAX     1000000u
+#define ADMIN_NAME "/admin.sock"
 
 struct checking {
     struct config *c;
@@ -268,6 +269,24 @@ static uint64_t round_up_to_power(uint64_t n)
     return power;
 }
 
+static bool default_admin(const struct checking *k)
+{
+    struct config *c = k->c;
+    const size_t most = sizeof c->admin - sizeof ADMIN_NAME;
+    const size_t n = strlen(c->data);
+    if (c->admin[0] != 0) {
+        return true;
+    }
+    if (n > most) {
+        return complain(k, "data",
+                        "expected at most %zu bytes without admin, got %zu",
+                        most, n);
+    }
+    memcpy(c->admin, c->data, n);
+    memcpy(c->admin + n, ADMIN_NAME, sizeof ADMIN_NAME);
+    return true;
+}
+
 bool config_check(struct config *c, char *error, size_t error_bytes)
 {
     const struct checking k = {c, error, error_bytes};
@@ -290,12 +309,8 @@ bool config_check(struct config *c, char *error, size_t error_bytes)
         return complain(&k, "clients", "doesn't name this node, %llu",
                         (unsigned long long)c->id);
     }
-    if (!check_different(&k) || !check_listening(&k)) {
+    if (!check_different(&k) || !check_listening(&k) || !default_admin(&k)) {
         return false;
-    }
-    if (c->admin[0] == 0) {
-        (void)snprintf(c->admin, sizeof c->admin, "%.*s/admin.sock",
-                       (int)sizeof c->admin - 16, c->data);
     }
     c->cluster_id = XXH3_64bits(c->cluster, strlen(c->cluster));
     c->pending_max = round_up_to_power(c->pending_max);
