@@ -290,6 +290,7 @@ static int print_pages(struct cli *c, Pb__GetEvents *op)
             }
         }
         op->from = r->next;
+        op->seen = m->revision;
         free(memory);
     }
     return rc;

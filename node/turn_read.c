@@ -550,6 +550,13 @@ void turn_history_request(struct turn *t, uint64_t conn,
                                        (int64_t)t->horizon});
         return;
     }
+    /* Our end isn't that of the history: whoever was told of more by another node would take it for that. */
+    if (h.from > t->applied + 1 || get->seen > t->applied) {
+        answer_refuse(t, conn, request->id,
+                      (struct refusal){BATON_UNAVAILABLE, REASON_BEHIND,
+                                       (int64_t)t->applied});
+        return;
+    }
     arena_reset(&t->answer);
     if (h.from >= history_from(t->history)) {
         events_from_memory(t, &h);

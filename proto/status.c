@@ -321,6 +321,9 @@ static const struct sentence by_reason[] = {
     {BATON_CONFLICT, REASON_NOT_DUE,
      "What this was proposed for no longer holds: nothing was done, and "
      "nothing has to be."},
+    {BATON_UNAVAILABLE, REASON_BEHIND,
+     "This node has nothing behind revision {} yet: ask another one, or this "
+     "one again shortly."},
 };
 
 const char *status_name(enum baton_status status)

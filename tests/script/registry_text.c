@@ -72,6 +72,7 @@ static const char *const reasons[REASON_END] = {
     NAME(UNKNOWN_NODE),
     NAME(TERM),
     NAME(NOT_DUE),
+    NAME(BEHIND),
 };
 
 const char *text_reason(uint32_t reason)

@@ -258,6 +258,7 @@ static bool build_read(struct build *b, const char *verb)
         pb__get_events__init(&b->op.get_events);
         b->op.get_events.from = num(b, "from");
         b->op.get_events.to = num(b, "to");
+        b->op.get_events.seen = num(b, "seen");
         r->op_case = PB__CLIENT_REQUEST__OP_GET_EVENTS;
         r->get_events = &b->op.get_events;
     } else {
