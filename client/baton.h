@@ -161,6 +161,7 @@ struct baton_reply {
     uint64_t since_ms;
     /* STALE, and of baton_sessions(), baton_events() too: how long since that node heard of a leader. */
     uint64_t age_ms;
+    bool age_unknown; /* it hasn't since it started, age_ms ago */
     bool valid;
     bool handing_over;
     const char *device;
