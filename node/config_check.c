@@ -5,9 +5,8 @@
 #include <xxhash.h>
 
 #include "node/config_inner.h"
-#include "transport/net.h"
+#include "proto/address.h"
 
-#define ID_MAX     1000000u
 #define ADMIN_NAME "/admin.sock"
 
 struct checking {
@@ -103,13 +102,13 @@ static bool take_address(const struct checking *k,
     (void)snprintf(id_text, sizeof id_text, "%.*s",
                    equals == NULL ? 0 : (int)(equals - part), part);
     if (equals == NULL || equals - part >= (ptrdiff_t)sizeof id_text ||
-        !config_number(id_text, &id) || id == 0 || id > ID_MAX ||
-        !net_address_ok(equals + 1, false) ||
+        !config_number(id_text, &id) || id == 0 || id > NODE_MAX ||
+        !address_ok(equals + 1, false) ||
         strlen(equals + 1) >= TURN_ADDRESS_BYTES) {
         return complain(k, list->name,
                         "expected ID=HOST:PORT,... with IDs from 1 to %u, got "
                         "\"%.200s\"",
-                        ID_MAX, part);
+                        NODE_MAX, part);
     }
     struct turn_member *m = find_member(k->c, id);
     if (m != NULL && address_in(m, list)[0] != 0) {
@@ -196,7 +195,7 @@ static bool check_listening(const struct checking *k)
         if (own[0] == 0) {
             continue;
         }
-        if (!net_address_ok(own, true)) {
+        if (!address_ok(own, true)) {
             return complain(k, lists[i].listen_name,
                             "expected HOST:PORT, got \"%s\"", own);
         }

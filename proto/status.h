@@ -108,6 +108,10 @@ enum baton_reason {
     REASON_TERM, /* a leader's own command from another term: void */
     REASON_NOT_DUE, /* a leader's own command whose condition no longer holds: void */
     REASON_BEHIND, /* detail: the last revision that the node has applied */
+    REASON_NODE,   /* a new member's number */
+    REASON_PEER_ADDRESS,
+    REASON_CLIENT_ADDRESS,
+    REASON_HTTP_ADDRESS,
     REASON_END,
 };
 
