@@ -161,6 +161,7 @@ struct baton_reply {
     uint64_t since_ms;
     /* STALE, and of baton_sessions(), baton_events() too: how long since that node heard of a leader. */
     uint64_t age_ms;
+    bool age_unknown; /* it hasn't since it started, age_ms ago */
     bool valid;
     bool handing_over;
     const char *device;
@@ -274,6 +275,9 @@ struct baton_query {
     uint64_t from;
     uint64_t to;    /* baton_events: last revision, 0: the newest */
     uint32_t limit; /* of a page; 0: 1,000 */
+    /* baton_events: `revision` of the page before, 0: none. Another node may be asked for each page; one that hasn't got so far yet then
+     * doesn't answer that this is all there is. */
+    uint64_t seen;
 };
 /* Who leads: session, device, tab, epoch, backup, since_ms, age_ms, handing_over. NOT_FOUND: nobody. */
 enum baton_status baton_leader(struct baton *b, const struct baton_call *call,
@@ -295,7 +299,7 @@ enum baton_status baton_explain(struct baton *b, const struct baton_call *call,
 enum baton_status baton_policy(struct baton *b, const struct baton_call *call,
                                const struct baton_query *q,
                                struct baton_reply *out);
-/* Kept history, as one node has it: json, next (revision to go on from, 0 at the end), age_ms. COMPACTED: id is the oldest kept. */
+/* Kept history, as one node has it: json, next (revision to go on from, 0 at the end), revision, age_ms. COMPACTED: id is the oldest kept. */
 enum baton_status baton_events(struct baton *b, const struct baton_call *call,
                                const struct baton_query *q,
                                struct baton_reply *out);

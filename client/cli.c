@@ -45,18 +45,18 @@ Pb__Consistency cli_consistency(bool stale)
     return stale ? PB__CONSISTENCY__STALE : PB__CONSISTENCY__LINEARIZABLE;
 }
 
-/* Of an answer that is one node's view; NULL: it doesn't say. */
-static const uint64_t *age_of(const Pb__ClientMessage *m)
+/* Of an answer that is one node's view. */
+static struct cli_age age_of(const Pb__ClientMessage *m)
 {
     switch (m->result_case) {
     case PB__CLIENT_MESSAGE__RESULT_LEADER_RESULT:
-        return &m->leader_result->age_ms;
+        return cli_age(m->leader_result->age_ms, m->leader_result->age_unknown);
     case PB__CLIENT_MESSAGE__RESULT_SESSIONS:
-        return &m->sessions->age_ms;
+        return cli_age(m->sessions->age_ms, m->sessions->age_unknown);
     case PB__CLIENT_MESSAGE__RESULT_EVENTS:
-        return &m->events->age_ms;
+        return cli_age(m->events->age_ms, m->events->age_unknown);
     default:
-        return NULL;
+        return (struct cli_age){.kind = CLI_AGE_UNTOLD};
     }
 }
 
@@ -65,7 +65,7 @@ static bool is_one_view(const Pb__ClientRequest *request, const struct ask *ask,
                         const Pb__ClientMessage *m)
 {
     if (m->result_case == PB__CLIENT_MESSAGE__RESULT_EVENTS) {
-        return m->events->age_ms >= OLD_HISTORY_MS;
+        return m->events->age_ms >= OLD_HISTORY_MS || m->events->age_unknown;
     }
     return ask->place == PLACE_ANY &&
            request->op_case != PB__CLIENT_REQUEST__OP_GET_STATUS;

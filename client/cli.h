@@ -151,10 +151,25 @@ const char *cli_span(uint64_t ms);
 const char *cli_role(int role);
 const char *cli_enum(const ProtobufCEnumDescriptor *type, int value);
 
-/* The fields of an answer that is one node's view; a NULL age isn't known. */
-void cli_json_one_view(struct json_writer *w, const uint64_t *age_ms);
+/* How long ago the node that answered heard of a leader. */
+enum cli_age_kind {
+    CLI_AGE_UNTOLD, /* the answer doesn't say */
+    CLI_AGE_KNOWN,
+    CLI_AGE_UNKNOWN, /* it hasn't heard of any since it started */
+};
+struct cli_age {
+    enum cli_age_kind kind;
+    uint64_t ms; /* KNOWN */
+};
+struct cli_age cli_age(uint64_t ms, bool unknown);
+/* "as one node knew it", and how old that is. A static buffer. */
+const char *cli_one_view_text(struct cli_age age);
+/* "age_ms"; null if it's unknown, nothing if it's untold. */
+void cli_json_age(struct json_writer *w, struct cli_age age);
+/* The fields of an answer that is one node's view. */
+void cli_json_one_view(struct json_writer *w, struct cli_age age);
 /* Says the same on stderr. */
-void cli_one_view(const struct cli *c, const uint64_t *age_ms);
+void cli_one_view(const struct cli *c, struct cli_age age);
 
 /* The exit code of a status. */
 int cli_exit_of(enum baton_status status);
@@ -163,7 +178,7 @@ int cli_fail(const struct cli *c, enum baton_status status,
              const char *message);
 /* As cli_fail(), of a refusal that is one node's view. */
 int cli_fail_one_view(const struct cli *c, enum baton_status status,
-                      const char *message, const uint64_t *age_ms);
+                      const char *message, struct cli_age age);
 
 /* --- talking (cli.c) ------------------------------------------------------------------------------------------------- */
 /* A client, in c->b. `extra`: options but endpoints and timeout, may be NULL. Complains and returns an exit code. */

@@ -8,9 +8,11 @@ static int take_node(struct cli *c, const char *text, uint64_t min,
                      uint32_t *out)
 {
     uint64_t node = 0;
-    if (!cli_number(text, UINT32_MAX, &node) || node < min) {
-        return cli_usage(c, "NODE must be a whole number from %llu, not \"%s\"",
-                         (unsigned long long)min, text);
+    if (!cli_number(text, NODE_MAX, &node) || node < min) {
+        return cli_usage(c,
+                         "NODE must be a whole number from %llu to %u, not "
+                         "\"%s\"",
+                         (unsigned long long)min, NODE_MAX, text);
     }
     *out = (uint32_t)node;
     return CLI_DONE;

@@ -133,12 +133,30 @@ void cli_json_flag(struct json_writer *w, const char *key, bool value)
     json_bool(w, value);
 }
 
-void cli_json_one_view(struct json_writer *w, const uint64_t *age_ms)
+struct cli_age cli_age(uint64_t ms, bool unknown)
+{
+    return (struct cli_age){unknown ? CLI_AGE_UNKNOWN : CLI_AGE_KNOWN, ms};
+}
+
+void cli_json_age(struct json_writer *w, struct cli_age age)
+{
+    switch (age.kind) {
+    case CLI_AGE_UNTOLD:
+        break;
+    case CLI_AGE_KNOWN:
+        cli_json_number(w, "age_ms", age.ms);
+        break;
+    case CLI_AGE_UNKNOWN:
+        json_key(w, "age_ms");
+        json_nothing(w);
+        break;
+    }
+}
+
+void cli_json_one_view(struct json_writer *w, struct cli_age age)
 {
     cli_json_text(w, "consistency", "stale");
-    if (age_ms != NULL) {
-        cli_json_number(w, "age_ms", *age_ms);
-    }
+    cli_json_age(w, age);
 }
 
 /* --- words ------------------------------------------------------------------------------------------------------- */
@@ -246,25 +264,43 @@ int cli_exit_of(enum baton_status status)
     return CLI_REFUSED;
 }
 
-static void print_one_view(const uint64_t *age_ms)
+const char *cli_one_view_text(struct cli_age age)
 {
-    (void)fprintf(stderr, "baton: as one node knew it%s%s%s\n",
-                  age_ms != NULL ? ", which heard of a leader " : "",
-                  age_ms != NULL ? cli_span(*age_ms) : "",
-                  age_ms != NULL ? " ago" : "");
+    static char text[128];
+    const char *when = "";
+    const char *ago = "";
+    switch (age.kind) {
+    case CLI_AGE_UNTOLD:
+        break;
+    case CLI_AGE_KNOWN:
+        when = ", which heard of a leader ";
+        ago = cli_span(age.ms);
+        break;
+    case CLI_AGE_UNKNOWN:
+        when = ", which has not heard of a leader since it started";
+        break;
+    }
+    (void)snprintf(text, sizeof text, "as one node knew it%s%s%s", when, ago,
+                   ago[0] != '\0' ? " ago" : "");
+    return text;
 }
 
-void cli_one_view(const struct cli *c, const uint64_t *age_ms)
+static void print_one_view(struct cli_age age)
+{
+    (void)fprintf(stderr, "baton: %s\n", cli_one_view_text(age));
+}
+
+void cli_one_view(const struct cli *c, struct cli_age age)
 {
     if (!c->json) {
-        print_one_view(age_ms);
+        print_one_view(age);
         return;
     }
     char text[256];
     struct json_writer w;
     json_init(&w, text, sizeof text);
     json_object_begin(&w);
-    cli_json_one_view(&w, age_ms);
+    cli_json_one_view(&w, age);
     json_object_end(&w);
     if (json_finish(&w) > 0) {
         (void)fprintf(stderr, "%s\n", text);
@@ -273,7 +309,7 @@ void cli_one_view(const struct cli *c, const uint64_t *age_ms)
 
 /* One object with --json, whatever is in it. */
 static int fail(const struct cli *c, enum baton_status status,
-                const char *message, bool one_view, const uint64_t *age_ms)
+                const char *message, bool one_view, struct cli_age age)
 {
     int code = cli_exit_of(status);
     if (message == NULL || message[0] == '\0') {
@@ -282,7 +318,7 @@ static int fail(const struct cli *c, enum baton_status status,
     if (!c->json) {
         (void)fprintf(stderr, "baton: %s\n", message);
         if (one_view) {
-            print_one_view(age_ms);
+            print_one_view(age);
         }
         return code;
     }
@@ -293,7 +329,7 @@ static int fail(const struct cli *c, enum baton_status status,
     cli_json_text(&w, "error", status_name(status));
     cli_json_text(&w, "message", message);
     if (one_view) {
-        cli_json_one_view(&w, age_ms);
+        cli_json_one_view(&w, age);
     }
     json_object_end(&w);
     if (json_finish(&w) > 0) {
@@ -304,11 +340,12 @@ static int fail(const struct cli *c, enum baton_status status,
 
 int cli_fail(const struct cli *c, enum baton_status status, const char *message)
 {
-    return fail(c, status, message, false, NULL);
+    return fail(c, status, message, false,
+                (struct cli_age){.kind = CLI_AGE_UNTOLD});
 }
 
 int cli_fail_one_view(const struct cli *c, enum baton_status status,
-                      const char *message, const uint64_t *age_ms)
+                      const char *message, struct cli_age age)
 {
-    return fail(c, status, message, true, age_ms);
+    return fail(c, status, message, true, age);
 }

@@ -41,7 +41,7 @@ static void leader_json(const Pb__LeaderResult *l, uint64_t revision)
     cli_json_id(w, "revision", revision);
     cli_json_text(w, "consistency",
                   cli_enum(&pb__consistency__descriptor, (int)l->consistency));
-    cli_json_number(w, "age_ms", l->age_ms);
+    cli_json_age(w, cli_age(l->age_ms, l->age_unknown));
     cli_json_text(w, "reason",
                   cli_enum(&pb__grant_reason__descriptor, (int)l->reason));
     cli_json_id(w, "lease", l->lease);
@@ -123,7 +123,7 @@ int cli_verify(struct cli *c)
         cli_json_id(w, "holder", v->holder);
         cli_json_id(w, "revision", m->revision);
         if (q.consistency == PB__CONSISTENCY__STALE) {
-            cli_json_one_view(w, NULL);
+            cli_json_one_view(w, (struct cli_age){.kind = CLI_AGE_UNTOLD});
         }
         cli_json_end();
     } else {
@@ -138,8 +138,9 @@ int cli_verify(struct cli *c)
 
 /* --- sessions ---------------------------------------------------------------------------------------------------- */
 
+/* The age of a linearizable answer is untold. */
 static void session_json(const Pb__SessionInfo *s, uint64_t revision,
-                         const uint64_t *age_ms)
+                         struct cli_age age)
 {
     char group[SCOPE_BYTES];
     (void)snprintf(group, sizeof group, "%s/%s", s->namespace_, s->group);
@@ -159,8 +160,8 @@ static void session_json(const Pb__SessionInfo *s, uint64_t revision,
     cli_json_id(w, "group_epoch", s->group_epoch);
     cli_json_number(w, "opened_ms", s->opened_ms);
     cli_json_id(w, "revision", revision);
-    if (age_ms != NULL) {
-        cli_json_one_view(w, age_ms);
+    if (age.kind != CLI_AGE_UNTOLD) {
+        cli_json_one_view(w, age);
     }
     cli_json_end();
 }
@@ -195,11 +196,14 @@ static int list_pages(struct cli *c, Pb__GetSessions *op)
             return rc;
         }
         const Pb__SessionsResult *s = m->sessions;
+        struct cli_age age = {.kind = CLI_AGE_UNTOLD};
+        if (stale) {
+            age = cli_age(s->age_ms, s->age_unknown);
+        }
         struct cli_table *t = cli_table_make(heads, (int)countof(heads));
         for (size_t i = 0; i < s->n_sessions; i++) {
             if (c->json) {
-                session_json(s->sessions[i], m->revision,
-                             stale ? &s->age_ms : NULL);
+                session_json(s->sessions[i], m->revision, age);
             } else {
                 session_row(t, s->sessions[i]);
             }
@@ -278,7 +282,7 @@ static void explain_json(const Pb__ExplainResult *x, uint64_t revision,
     json_array_end(w);
     cli_json_number(w, "left_out", x->left_out);
     if (stale) {
-        cli_json_one_view(w, NULL);
+        cli_json_one_view(w, (struct cli_age){.kind = CLI_AGE_UNTOLD});
     }
     cli_json_end();
 }

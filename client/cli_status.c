@@ -34,8 +34,8 @@ static int once(struct cli *c)
     }
     int code = verdict(c, &v);
     /* With --json it's in the object. */
-    if (!c->json && view_age_ms(&v) != NULL) {
-        cli_one_view(c, view_age_ms(&v));
+    if (!c->json && view_age(&v).kind != CLI_AGE_UNTOLD) {
+        cli_one_view(c, view_age(&v));
     }
     view_free(&v);
     return code;
@@ -85,11 +85,8 @@ static void show(struct cli *c, bool screen_too)
     if (v.reached_n == 0) {
         (void)fprintf(memory, "\nno node answers\n");
     }
-    const uint64_t *age_ms = view_age_ms(&v);
-    if (age_ms != NULL) {
-        (void)fprintf(memory,
-                      "\nas one node knew it, which heard of a leader %s ago\n",
-                      cli_span(*age_ms));
+    if (view_age(&v).kind != CLI_AGE_UNTOLD) {
+        (void)fprintf(memory, "\n%s\n", cli_one_view_text(view_age(&v)));
     }
     (void)fprintf(memory, "%s",
                   screen_too ? "\nCtrl-C ends this view\n" : "\n");

@@ -200,12 +200,13 @@ const struct view_node *view_leader(const struct view *v)
     return NULL;
 }
 
-const uint64_t *view_age_ms(const struct view *v)
+struct cli_age view_age(const struct view *v)
 {
     if (v->best == NULL || strcmp(v->best->self->role, "leader") == 0) {
-        return NULL;
+        return (struct cli_age){.kind = CLI_AGE_UNTOLD};
     }
-    return &v->best->self->last_contact_ms;
+    return cli_age(v->best->self->last_contact_ms,
+                   v->best->self->contact_unknown);
 }
 
 void view_free(struct view *v)
@@ -385,9 +386,8 @@ void view_print_json(const struct view *v)
     cli_json_id(w, "leader", v->leader);
     static const Pb__StatusResult none = PB__STATUS_RESULT__INIT;
     json_summary(w, v->best != NULL ? v->best : &none);
-    const uint64_t *age_ms = view_age_ms(v);
-    if (age_ms != NULL) {
-        cli_json_one_view(w, age_ms);
+    if (view_age(v).kind != CLI_AGE_UNTOLD) {
+        cli_json_one_view(w, view_age(v));
     }
     cli_json_end();
 }

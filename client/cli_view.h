@@ -29,8 +29,8 @@ struct view {
 void view_take(struct cli *c, uint32_t timeout_ms, struct view *out);
 /* NULL: it didn't answer. */
 const struct view_node *view_leader(const struct view *v);
-/* Since the node that told `best` heard of a leader; NULL: it leads, or there's none. */
-const uint64_t *view_age_ms(const struct view *v);
+/* Of the node that told `best`; UNTOLD: it leads, or there's none. */
+struct cli_age view_age(const struct view *v);
 void view_free(struct view *v);
 void view_print(const struct view *v, FILE *to);
 void view_print_json(const struct view *v);

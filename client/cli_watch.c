@@ -238,7 +238,8 @@ static int check_reachable(struct cli *c)
         c, &get.base, PB__CLIENT_MESSAGE__RESULT_STATUS_RESULT, &memory, &rc);
     if (m != NULL && m->status_result->leader == 0 &&
         m->status_result->self != NULL) {
-        cli_one_view(c, &m->status_result->self->last_contact_ms);
+        const Pb__NodeStatus *self = m->status_result->self;
+        cli_one_view(c, cli_age(self->last_contact_ms, self->contact_unknown));
     }
     free(memory);
     return rc;
@@ -290,6 +291,7 @@ static int print_pages(struct cli *c, Pb__GetEvents *op)
             }
         }
         op->from = r->next;
+        op->seen = m->revision;
         free(memory);
     }
     return rc;

@@ -363,6 +363,7 @@ enum baton_status baton_events(struct baton *b, const struct baton_call *call,
     op.from = q->from;
     op.to = q->to;
     op.limit = q->limit;
+    op.seen = q->seen;
     return query(b, call, &op.base, out);
 }
 

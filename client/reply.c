@@ -30,6 +30,7 @@ static void fill_leader(struct baton_reply *out, const Pb__LeaderResult *l)
     out->backup = l->backup;
     out->since_ms = l->since_ms;
     out->age_ms = l->age_ms;
+    out->age_unknown = l->age_unknown;
     out->handing_over = l->handing_over;
     out->device = l->device;
     out->tab = l->tab;
@@ -64,6 +65,7 @@ static void fill_sessions(struct baton_reply *out, const Pb__SessionsResult *s)
     out->sessions_n = s->n_sessions;
     out->next = s->next;
     out->age_ms = s->age_ms;
+    out->age_unknown = s->age_unknown;
 }
 
 static void fill_json(struct baton_reply *out, const ProtobufCMessage *m)
@@ -109,6 +111,7 @@ static void fill_result(struct baton_reply *out, const Pb__ClientMessage *m)
         out->next = m->events->next;
         out->id = m->events->horizon;
         out->age_ms = m->events->age_ms;
+        out->age_unknown = m->events->age_unknown;
         break;
     case PB__CLIENT_MESSAGE__RESULT_STATE:
         out->state = m->state->state.data;

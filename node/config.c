@@ -28,10 +28,13 @@ _Static_assert(CONFIG_SETTINGS_MAX <= 64, "one bit each in lines_seen");
 bool config_number(const char *text, uint64_t *out)
 {
     char *end = NULL;
+    /* strtoull() would skip blanks and take a sign. */
+    if (text[0] < '0' || text[0] > '9') {
+        return false;
+    }
     errno = 0;
     unsigned long long value = strtoull(text, &end, 10);
-    if (errno != 0 || end == text || *end != 0 || text[0] == '-' ||
-        text[0] == '+' || text[0] == ' ') {
+    if (errno != 0 || *end != 0) {
         return false;
     }
     *out = value;

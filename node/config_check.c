@@ -5,9 +5,9 @@
 #include <xxhash.h>
 
 #include "node/config_inner.h"
-#include "transport/net.h"
+#include "proto/address.h"
 
-#define ID_MAX 1000000u
+#define ADMIN_NAME "/admin.sock"
 
 struct checking {
     struct config *c;
@@ -102,13 +102,13 @@ static bool take_address(const struct checking *k,
     (void)snprintf(id_text, sizeof id_text, "%.*s",
                    equals == NULL ? 0 : (int)(equals - part), part);
     if (equals == NULL || equals - part >= (ptrdiff_t)sizeof id_text ||
-        !config_number(id_text, &id) || id == 0 || id > ID_MAX ||
-        !net_address_ok(equals + 1, false) ||
+        !config_number(id_text, &id) || id == 0 || id > NODE_MAX ||
+        !address_ok(equals + 1, false) ||
         strlen(equals + 1) >= TURN_ADDRESS_BYTES) {
         return complain(k, list->name,
                         "expected ID=HOST:PORT,... with IDs from 1 to %u, got "
                         "\"%.200s\"",
-                        ID_MAX, part);
+                        NODE_MAX, part);
     }
     struct turn_member *m = find_member(k->c, id);
     if (m != NULL && address_in(m, list)[0] != 0) {
@@ -195,7 +195,7 @@ static bool check_listening(const struct checking *k)
         if (own[0] == 0) {
             continue;
         }
-        if (!net_address_ok(own, true)) {
+        if (!address_ok(own, true)) {
             return complain(k, lists[i].listen_name,
                             "expected HOST:PORT, got \"%s\"", own);
         }
@@ -268,6 +268,24 @@ static uint64_t round_up_to_power(uint64_t n)
     return power;
 }
 
+static bool default_admin(const struct checking *k)
+{
+    struct config *c = k->c;
+    const size_t most = sizeof c->admin - sizeof ADMIN_NAME;
+    const size_t n = strlen(c->data);
+    if (c->admin[0] != 0) {
+        return true;
+    }
+    if (n > most) {
+        return complain(k, "data",
+                        "expected at most %zu bytes without admin, got %zu",
+                        most, n);
+    }
+    memcpy(c->admin, c->data, n);
+    memcpy(c->admin + n, ADMIN_NAME, sizeof ADMIN_NAME);
+    return true;
+}
+
 bool config_check(struct config *c, char *error, size_t error_bytes)
 {
     const struct checking k = {c, error, error_bytes};
@@ -290,12 +308,8 @@ bool config_check(struct config *c, char *error, size_t error_bytes)
         return complain(&k, "clients", "doesn't name this node, %llu",
                         (unsigned long long)c->id);
     }
-    if (!check_different(&k) || !check_listening(&k)) {
+    if (!check_different(&k) || !check_listening(&k) || !default_admin(&k)) {
         return false;
-    }
-    if (c->admin[0] == 0) {
-        (void)snprintf(c->admin, sizeof c->admin, "%.*s/admin.sock",
-                       (int)sizeof c->admin - 16, c->data);
     }
     c->cluster_id = XXH3_64bits(c->cluster, strlen(c->cluster));
     c->pending_max = round_up_to_power(c->pending_max);

@@ -12,7 +12,7 @@
 
 /* clang-format off */
 const struct setting config_settings[] = {
-    {"id", NUMBER(id, 1, 1000000), "", "This node's number, unique in the cluster. Needed."},
+    {"id", NUMBER(id, 1, NODE_MAX), "", "This node's number, unique in the cluster. Needed."},
     {"data", TEXT(data), "", "Directory for this node's data; made if it isn't there. Needed."},
     {"cluster", TEXT(cluster), "", "The cluster's name; nodes and data of another name are refused. Needed."},
     {"peers", TEXT(peers), "", "Where nodes reach each other: ID=HOST:PORT,... with this node among them. The same on all nodes at the first start. Needed."},

@@ -134,7 +134,7 @@ void answer_refuse(struct turn *t, uint64_t conn, uint64_t id,
     (void)status_text(refusal.status, refusal.reason, refusal.detail, text,
                       sizeof text);
     m.message = text;
-    if (refusal.status == BATON_BUSY) {
+    if (refusal.status == BATON_BUSY || refusal.reason == REASON_BEHIND) {
         m.retry_ms = 20;
     }
     (void)answer_send(t, conn, &m);

@@ -12,9 +12,11 @@
 #define EXPIRE_MAX       256u
 #define FIRST_TOUCH_MS   2000u
 #define CLAIM_AT_ONCE_MS 10000u
-/* False claims of one scope that are put on record in so long; more are answered all the same. */
-#define CLAIMS_MAX 16u
-#define CLAIMS_MS  60000u
+/* False claims of one scope that are put on record at once, and how long until there's room for one more. The others are answered all
+ * the same. */
+#define CLAIMS_MAX  16u
+#define CLAIMS_MS   4000u
+#define CLAIMS_WAYS 4u /* places that a scope's count may have */
 
 static Pb__Command own_command(const struct turn *t, Pb__Command__OpCase op)
 {
@@ -323,22 +325,34 @@ static Pb__ClaimEvidence evidence_of(struct turn *t, uint64_t session,
     return e;
 }
 
-/* Two that claim in turn would fill the log, since a record only keeps the last one from being repeated. A proof a few times told is one. */
-static bool may_record(struct turn *t, const Pb__Path *path)
+static void forget_records(struct recorded *of, uint64_t now_ms)
 {
-    XXH64_hash_t h = XXH3_64bits(path->namespace_, strlen(path->namespace_));
+    uint64_t room = (now_ms - of->since_ms) / CLAIMS_MS;
+    of->n = room < of->n ? of->n - (uint32_t)room : 0;
+    of->since_ms = of->n == 0 ? now_ms : of->since_ms + room * CLAIMS_MS;
+}
+
+/* Two that claim in turn would fill the log, since a record only keeps the last one from being repeated. A proof a few times told is
+ * one. The seed is ours alone, so that nobody can choose a scope that shares its places with another. If they're all taken, the one
+ * that's counted least begins anew: better a record too many than none. */
+static struct recorded *records_of(struct turn *t, const Pb__Path *path)
+{
+    XXH64_hash_t h = t->options.seed;
+    h = XXH3_64bits_withSeed(path->namespace_, strlen(path->namespace_), h);
     h = XXH3_64bits_withSeed(path->group, strlen(path->group), h);
     h = XXH3_64bits_withSeed(path->device, strlen(path->device), h);
-    struct recorded *of = &t->recorded[h % countof(t->recorded)];
-    if (t->now_ms >= of->since_ms + CLAIMS_MS) {
-        of->since_ms = t->now_ms;
-        of->n = 0;
+    struct recorded *set =
+        &t->recorded[h % (countof(t->recorded) / CLAIMS_WAYS) * CLAIMS_WAYS];
+    struct recorded *least = set;
+    for (uint32_t i = 0; i < CLAIMS_WAYS; i++) {
+        forget_records(&set[i], t->now_ms);
+        if (set[i].scope == h) {
+            return &set[i];
+        }
+        least = set[i].n < least->n ? &set[i] : least;
     }
-    if (of->n == CLAIMS_MAX) {
-        return false;
-    }
-    of->n++;
-    return true;
+    *least = (struct recorded){.since_ms = t->now_ms, .scope = h};
+    return least;
 }
 
 void turn_claimed(struct turn *t, enum cause cause, const Pb__Path *path,
@@ -356,8 +370,11 @@ void turn_claimed(struct turn *t, enum cause cause, const Pb__Path *path,
     }
     /* Of a scope that isn't there nothing is put on record. */
     if (!turn_leads(t) || scope->epoch == 0 || read->session == 0 ||
-        registry_claim_audited(t->registry, path, read->session, read->epoch) ||
-        !may_record(t, path)) {
+        registry_claim_audited(t->registry, path, read->session, read->epoch)) {
+        return;
+    }
+    struct recorded *records = records_of(t, path);
+    if (records->n == CLAIMS_MAX) {
         return;
     }
     raft_index index = 0;
@@ -381,7 +398,9 @@ void turn_claimed(struct turn *t, enum cause cause, const Pb__Path *path,
     record.stale = &stale;
     record.valid = &valid;
     command.record_claim = &record;
-    if (turn_propose_command(t, &command, &index) != BATON_OK) {
+    if (turn_propose_command(t, &command, &index) == BATON_OK) {
+        records->n++;
+    } else {
         turn_log(t, 1, "claim_not_recorded session=%llu epoch=%llu",
                  (unsigned long long)read->session,
                  (unsigned long long)read->epoch);

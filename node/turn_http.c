@@ -91,6 +91,17 @@ static void put_number(struct json_writer *w, const char *key, uint64_t number)
     json_u64(w, number);
 }
 
+/* Null: not known. */
+static void put_age(struct json_writer *w, uint64_t age_ms, bool unknown)
+{
+    json_key(w, "age_ms");
+    if (unknown) {
+        json_nothing(w);
+    } else {
+        json_u64(w, age_ms);
+    }
+}
+
 /* 64 bits: a string, see docs/protocol.md. */
 static void put_id(struct json_writer *w, const char *key, uint64_t id)
 {
@@ -162,7 +173,7 @@ static void put_leader(struct json_writer *w, const Pb__LeaderResult *r,
              r->consistency < countof(consistencies)
                  ? consistencies[r->consistency]
                  : "unknown");
-    put_number(w, "age_ms", r->age_ms);
+    put_age(w, r->age_ms, r->age_unknown);
     put_text(w, "relay", r->relay);
 }
 
@@ -213,7 +224,7 @@ static void put_sessions(struct json_writer *w, const Pb__SessionsResult *r,
     json_array_end(w);
     put_id(w, "next", r->next);
     put_id(w, "revision", revision);
-    put_number(w, "age_ms", r->age_ms);
+    put_age(w, r->age_ms, r->age_unknown);
 }
 
 void turn_http_answer(struct turn *t, uint64_t ticket,

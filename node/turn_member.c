@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "node/turn_state.h"
+#include "proto/address.h"
 #include "raft/config.h"
 
 /* How far behind a learner may be when it's made a voter: what's on its way in a busy moment. */
@@ -145,6 +146,41 @@ static bool nodes_remove(struct raft_nodes *nodes, raft_id id)
     return false;
 }
 
+static bool may_be_dialled(const char *address)
+{
+    return address_ok(address, false) && strlen(address) < TURN_ADDRESS_BYTES;
+}
+
+/* What's wrong with a new member: under this number it couldn't start, there nobody would reach it. Where clients and HTTP find it, it
+ * says itself too. */
+static enum baton_reason fault_of(const Pb__Member *m)
+{
+    if (m->node == 0 || m->node > NODE_MAX) {
+        return REASON_NODE;
+    }
+    if (!may_be_dialled(m->peer)) {
+        return REASON_PEER_ADDRESS;
+    }
+    if (m->client[0] != 0 && !may_be_dialled(m->client)) {
+        return REASON_CLIENT_ADDRESS;
+    }
+    return m->http[0] != 0 && !may_be_dialled(m->http) ? REASON_HTTP_ADDRESS
+                                                       : REASON_NONE;
+}
+
+/* Of the first new member that has one. */
+static struct refusal fault_in(const Pb__ChangeMembers *change)
+{
+    for (size_t i = 0; i < change->n_add_learners; i++) {
+        const Pb__Member *m = change->add_learners[i];
+        if (fault_of(m) != REASON_NONE) {
+            return (struct refusal){BATON_INVALID, fault_of(m),
+                                    (int64_t)m->node};
+        }
+    }
+    return (struct refusal){BATON_OK, REASON_NONE, 0};
+}
+
 /* The sets that a change asks for. False: it names a node that it can't. */
 static bool target(const Pb__ChangeMembers *change, struct raft_nodes *voters,
                    struct raft_nodes *learners, raft_id *out_wrong)
@@ -152,8 +188,7 @@ static bool target(const Pb__ChangeMembers *change, struct raft_nodes *voters,
     for (size_t i = 0; i < change->n_add_learners; i++) {
         const Pb__Member *m = change->add_learners[i];
         *out_wrong = m->node;
-        if (nodes_has(voters, m->node) || m->peer[0] == 0 ||
-            !nodes_add(learners, m->node)) {
+        if (nodes_has(voters, m->node) || !nodes_add(learners, m->node)) {
             return false;
         }
     }
@@ -209,6 +244,11 @@ void turn_request_members(struct turn *t, uint64_t conn,
         answer_refuse(t, conn, request->id,
                       (struct refusal){BATON_CONFLICT, REASON_CONFIG_RUNNING,
                                        (int64_t)now->index});
+        return;
+    }
+    struct refusal fault = fault_in(change);
+    if (fault.status != BATON_OK) {
+        answer_refuse(t, conn, request->id, fault);
         return;
     }
     if (!target(change, &voters, &learners, &wrong)) {

@@ -160,6 +160,12 @@ static uint64_t age_ms(const struct turn *t)
     return t->now_ms > heard ? t->now_ms - heard : 0;
 }
 
+/* What a restarted node knows may be of any age, until a leader has told it what's committed. */
+static bool age_unknown(const struct turn *t)
+{
+    return !raft_contacted(t->raft);
+}
+
 /* What an answer is made of, while it's being made. */
 struct building {
     Pb__ClientMessage message;
@@ -196,6 +202,7 @@ static enum baton_status build_leader(struct turn *t, const struct read *read,
     b->result.leader.scope = &b->path;
     b->result.leader.consistency = (Pb__Consistency)read->consistency;
     b->result.leader.age_ms = age_ms(t);
+    b->result.leader.age_unknown = age_unknown(t);
     b->message.result_case = PB__CLIENT_MESSAGE__RESULT_LEADER_RESULT;
     b->message.leader_result = &b->result.leader;
     return status;
@@ -279,6 +286,7 @@ static enum baton_status build_sessions(struct turn *t, const struct read *read,
     limit = limit > SESSIONS_PAGE_MAX ? SESSIONS_PAGE_MAX : limit;
     pb__sessions_result__init(out);
     out->age_ms = age_ms(t);
+    out->age_unknown = age_unknown(t);
     out->sessions = arena_alloc(&t->answer, limit * sizeof(void *));
     ASSERT(out->sessions != NULL);
     b->message.result_case = PB__CLIENT_MESSAGE__RESULT_SESSIONS;
@@ -460,6 +468,7 @@ static void answer_events(struct turn *t, const struct history_read *h,
     result.next = next;
     result.horizon = t->horizon;
     result.age_ms = age_ms(t);
+    result.age_unknown = age_unknown(t);
     m.result_case = PB__CLIENT_MESSAGE__RESULT_EVENTS;
     m.events = &result;
     (void)answer_send(t, h->conn, &m);
@@ -548,6 +557,13 @@ void turn_history_request(struct turn *t, uint64_t conn,
         answer_refuse(t, conn, request->id,
                       (struct refusal){BATON_COMPACTED, REASON_NONE,
                                        (int64_t)t->horizon});
+        return;
+    }
+    /* Our end isn't that of the history: whoever was told of more by another node would take it for that. */
+    if (h.from > t->applied + 1 || get->seen > t->applied) {
+        answer_refuse(t, conn, request->id,
+                      (struct refusal){BATON_UNAVAILABLE, REASON_BEHIND,
+                                       (int64_t)t->applied});
         return;
     }
     arena_reset(&t->answer);

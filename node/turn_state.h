@@ -320,6 +320,7 @@ struct turn {
 
     struct recorded {
         uint64_t since_ms;
+        uint64_t scope; /* its hash, whole */
         uint32_t n;
     } recorded[1024]; /* false claims of late, by hash of the scope */
 

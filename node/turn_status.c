@@ -61,6 +61,7 @@ static void fill_self(struct turn *t, Pb__NodeStatus *n)
     n->uptime_ms = t->now_ms - t->started_ms;
     uint64_t heard = raft_last_contact_ms(t->raft);
     n->last_contact_ms = t->now_ms > heard ? t->now_ms - heard : 0;
+    n->contact_unknown = !raft_contacted(t->raft);
 }
 
 static void fill_peer(struct turn *t, const struct raft_peer_view *view,

@@ -29,6 +29,9 @@ struct bytes {
 /* Longest name (namespace, group, device, tab), in bytes of UTF-8. */
 #define NAME_BYTES_MAX 128
 
+/* Highest number that a node may have. */
+#define NODE_MAX 1000000u
+
 /* Version of the wire protocol and of the commands in the log. Both start at 1 and move apart when they must. */
 #define PROTOCOL_VERSION 1
 #define COMMAND_VERSION  1

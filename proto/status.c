@@ -36,6 +36,9 @@ struct sentence {
     const char *text;
 };
 
+#define AN_ADDRESS                                                             \
+    "give HOST:PORT, with a host of at most 100 bytes and a port of 1 to "     \
+    "65535."
 #define A_NAME "give 1 to 128 bytes of UTF-8 without control characters or '/'."
 #define A_TEXT "bytes of UTF-8 without control characters."
 
@@ -321,6 +324,17 @@ static const struct sentence by_reason[] = {
     {BATON_CONFLICT, REASON_NOT_DUE,
      "What this was proposed for no longer holds: nothing was done, and "
      "nothing has to be."},
+    {BATON_UNAVAILABLE, REASON_BEHIND,
+     "This node has nothing behind revision {} yet: ask another one, or this "
+     "one again shortly."},
+    {BATON_INVALID, REASON_NODE,
+     "The new node's number is out of range: give 1 to 1000000."},
+    {BATON_INVALID, REASON_PEER_ADDRESS,
+     "The new node's address for peers is malformed: " AN_ADDRESS},
+    {BATON_INVALID, REASON_CLIENT_ADDRESS,
+     "The new node's address for clients is malformed: " AN_ADDRESS},
+    {BATON_INVALID, REASON_HTTP_ADDRESS,
+     "The new node's address for HTTP is malformed: " AN_ADDRESS},
 };
 
 const char *status_name(enum baton_status status)

@@ -29,7 +29,7 @@ enum baton_status {
         12, /* older than the client's window: outcome no longer known */
     BATON_BUSY = 13,        /* queues are full here */
     BATON_UNSUPPORTED = 14, /* a version or request that isn't spoken there */
-    BATON_UNAVAILABLE = 15, /* starting, stopping or quarantined */
+    BATON_UNAVAILABLE = 15, /* starting, stopping, quarantined or behind */
 };
 
 enum baton_reason {
@@ -107,6 +107,11 @@ enum baton_reason {
     REASON_UNKNOWN_NODE,
     REASON_TERM, /* a leader's own command from another term: void */
     REASON_NOT_DUE, /* a leader's own command whose condition no longer holds: void */
+    REASON_BEHIND, /* detail: the last revision that the node has applied */
+    REASON_NODE,   /* a new member's number */
+    REASON_PEER_ADDRESS,
+    REASON_CLIENT_ADDRESS,
+    REASON_HTTP_ADDRESS,
     REASON_END,
 };
 

@@ -68,6 +68,7 @@ struct raft {
 
     uint64_t election_ms; /* when we campaign, unless we hear a leader */
     uint64_t contact_ms;  /* last heard the leader, or a quorum */
+    bool contacted;       /* since the start; else contact_ms is the start */
     /* no vote before this: a leader may count on it for its lease */
     uint64_t promised_ms;
     uint64_t campaign; /* number of the campaign, echoed in pre-votes */

@@ -232,6 +232,7 @@ static void on_leader_message(struct raft *r, const struct raft_in *in,
         return;
     }
     r->contact_ms = in->now_ms;
+    r->contacted = true;
     if (r->options.check_quorum) {
         r->promised_ms =
             max_u64(r->promised_ms, in->now_ms + r->options.election_ms);
@@ -432,6 +433,11 @@ bool raft_term_committed(const struct raft *r)
 uint64_t raft_last_contact_ms(const struct raft *r)
 {
     return r->contact_ms;
+}
+
+bool raft_contacted(const struct raft *r)
+{
+    return r->contacted;
 }
 
 void raft_check(const struct raft *r)

@@ -265,8 +265,9 @@ const struct raft_config *raft_config_at(
     raft_index
         index); /* in force at `index`; for checkpoints; NULL if compacted */
 uint64_t raft_last_contact_ms(
-    const struct raft
-        *r); /* when a follower last heard its leader, or a leader a quorum */
+    const struct raft *
+        r); /* when a follower last heard its leader, or a leader a quorum; the start, if it never did since */
+bool raft_contacted(const struct raft *r); /* did it since the start? */
 
 struct raft_peer_view {
     raft_id id;

@@ -24,6 +24,7 @@ void raft_lead(struct raft *r, const struct raft_in *in, struct raft_out *out)
     r->leader = r->options.id;
     r->term_leader = r->options.id;
     r->contact_ms = in->now_ms;
+    r->contacted = true;
     raft_transfer_ended(r, out, r->options.id);
     r->transfer = (struct transfer){.to = 0};
     r->reads_n = 0;

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "proto/address.h"
 #include "transport/net.h"
 
 /* --- requests ------------------------------------------------------------------------------------------------------- */
@@ -168,7 +169,7 @@ int lws_return_http_status(struct lws *wsi, unsigned int code,
 bool http_resolve(const char *address, char host[HTTP_HOST_BYTES], int *port)
 {
     char name[128];
-    if (!net_address_ok(address, true)) {
+    if (!address_ok(address, true)) {
         return false;
     }
     const char *colon = strrchr(address, ':');

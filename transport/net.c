@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proto/address.h"
+
 /* How long accepting rests after an error: out of descriptors, it would spin. */
 #define ACCEPT_REST_MS 100
 
@@ -137,31 +139,6 @@ void net_tls_fini(struct net_tls *tls)
     *tls = (struct net_tls){0};
 }
 
-bool net_address_ok(const char *address, bool listening)
-{
-    const char *colon = strrchr(address, ':');
-    if (colon == NULL || colon - address > 100) {
-        return false;
-    }
-    size_t host_n = (size_t)(colon - address);
-    if (host_n == 0 && !listening) {
-        return false;
-    }
-    /* What would mean something else in a URL. */
-    if (strcspn(address, "/?#@ %") != strlen(address)) {
-        return false;
-    }
-    if (memchr(address, ':', host_n) != NULL &&
-        (address[0] != '[' || colon[-1] != ']')) {
-        return false;
-    }
-    char *end = NULL;
-    errno = 0;
-    unsigned long port = strtoul(colon + 1, &end, 10);
-    return errno == 0 && colon[1] >= '0' && colon[1] <= '9' && *end == 0 &&
-           port <= 65535 && (port > 0 || listening);
-}
-
 static void make_url(char *out, size_t out_bytes, const char *address, bool ipc,
                      bool tls)
 {
@@ -268,7 +245,7 @@ bool net_listen(struct net_listener *l, struct inbox *inbox,
         if (!clear_path(o->address, error, error_bytes)) {
             return false;
         }
-    } else if (!net_address_ok(o->address, true)) {
+    } else if (!address_ok(o->address, true)) {
         (void)snprintf(error, error_bytes, "%s isn't HOST:PORT", o->address);
         return false;
     }
@@ -393,7 +370,7 @@ static void on_dial(void *arg)
 struct net_dialer *net_dial(struct inbox *inbox, const char *address, bool ipc,
                             nng_tls_config *tls, int *out_error)
 {
-    if (!ipc && !net_address_ok(address, false)) {
+    if (!ipc && !address_ok(address, false)) {
         *out_error = NNG_EADDRINVAL;
         return NULL;
     }

@@ -32,9 +32,6 @@ MUST_USE bool net_tls_init(struct net_tls *tls, const char *ca_file,
                            size_t error_bytes);
 void net_tls_fini(struct net_tls *tls);
 
-/* Is it HOST:PORT, with a port of 1 to 65535 (0 too if listening)? [V6]:PORT as well. */
-bool net_address_ok(const char *address, bool listening);
-
 /* --- listening ---------------------------------------------------------------------------------------------------- */
 #define NET_ACCEPTS_MAX 64
 

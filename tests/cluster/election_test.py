@@ -1,4 +1,5 @@
 """Who leads the cluster, and what survives when that node dies."""
+import json
 import signal
 import time
 
@@ -172,6 +173,46 @@ def one_nodes_view_is_called_so(lab):
     assert status['age_ms'] > 100, status
 
 
+def restarted_alone(lab):
+    """What it knows may be of any age, however short a time it runs: it says so, until a leader is there."""
+    cluster = lab.cluster()
+    relay = Relay(cluster)
+    relay.open('acme/alice/laptop', 'tab-1')
+    cluster.level()
+    for node in cluster:
+        node.kill()
+    alone, other = list(cluster)[:2]
+    alone.start()
+    alone.status()
+    view = 'as one node knew it, which has not heard of a leader since it'
+    for code, arguments in (
+            (2, ['leader', 'acme/alice', '--stale']),
+            (0, ['sessions', 'acme', '--stale']),
+            (0, ['events', 'acme', '--from', '1']),
+            (3, ['status'])):
+        out, said = lab.plain(cluster, *arguments, code=code, nodes=[alone],
+                              timeout='1s')
+        assert view in said, (arguments, out, said)
+    refused = lab.baton(cluster, 'leader', 'acme/alice', '--stale', code=2,
+                        nodes=[alone])
+    equal('age of leader', refused['age_ms'], None)
+    status = lab.baton(cluster, 'status', code=3, nodes=[alone],
+                       timeout='1s')[0]
+    equal('age of status', status['age_ms'], None)
+    watch = lab.background(cluster, 'watch', 'acme', nodes=[alone])
+    watch.wait(event='synced')
+    assert '"age_ms":null' in watch.process.said(), watch.process.said()
+    for path in ('/v1/leader/acme/alice', '/v1/sessions/acme'):
+        _, _, text = alone.get(path + '?consistency=stale')
+        equal('age by HTTP of ' + path, json.loads(text)['age_ms'], None)
+    other.start()
+    until('it has heard of a leader', lambda: json.loads(
+        alone.get('/v1/sessions/acme?consistency=stale')[2])['age_ms']
+          is not None)
+    until('it knows again', lambda: lab.baton(
+        cluster, 'sessions', 'acme', '--stale', nodes=[alone]))
+
+
 def transfer(lab):
     cluster = lab.cluster()
     old = cluster.leader()
@@ -282,6 +323,7 @@ def paused_leader_answers_nothing_old(lab):
 
 if __name__ == '__main__':
     run([first_election, kill_leader_under_load, kill_all_and_restart,
-         minority_refuses, unreachable_but_known, one_nodes_view_is_called_so, transfer,
-         transfer_to_one_that_just_came_back, sigterm_hands_over,
-         sigterm_of_all, paused_leader, paused_leader_answers_nothing_old])
+         minority_refuses, unreachable_but_known, one_nodes_view_is_called_so,
+         restarted_alone, transfer, transfer_to_one_that_just_came_back,
+         sigterm_hands_over, sigterm_of_all, paused_leader,
+         paused_leader_answers_nothing_old])

@@ -1,6 +1,8 @@
 """A watch tells everything once, in order, whatever happens to the node that tells it."""
 import json
+import os
 import subprocess
+import threading
 
 import lab as laboratory
 import wire
@@ -199,6 +201,40 @@ def history_survives_restart(lab):
         equal('history on node %d' % node.id, after[:len(before)], before)
 
 
+def pages_from_two_nodes(lab):
+    """The second one lags, and has nobody to catch up with: that's not the history's end."""
+    cluster = lab.cluster()
+    relay = Relay(cluster)
+    late = cluster.followers()[0]
+    late.kill()
+    first, other = [node for node in cluster if node is not late]
+    open_tabs(relay, 0, 1020)
+    cluster.level([first, other])
+    expected = lab.baton(cluster, 'events', 'acme', '--from', 1, nodes=[first])
+    command = lab.command(cluster, ['events', 'acme', '--from', '1'],
+                          [first, late], '60s')
+    asking = lab.spawn('baton events', command,
+                       os.path.join(lab.folder, 'events.log'),
+                       stdout=subprocess.PIPE)
+    # A page is more than fits a pipe: it waits for us with the rest of it.
+    told = [asking.popen.stdout.readline()]
+    first.kill()
+    other.kill()
+    late.start()
+    late.status()
+    before = late.metrics()['baton_requests_total']
+    reading = threading.Thread(
+        target=lambda: told.extend(asking.popen.stdout))
+    reading.start()
+    until('the one that lags was asked, or it is over', lambda:
+          not asking.running() or
+          late.metrics()['baton_requests_total'] >= before + 2)
+    other.start()
+    reading.join(60)
+    equal('exit code', asking.ended(), 0)
+    equal('all of it', [json.loads(line) for line in told], expected)
+
+
 def events(lab, cluster):
     """The history's first line, or its refusal."""
     made = subprocess.run(
@@ -268,5 +304,5 @@ def of_one_lease(lab):
 
 if __name__ == '__main__':
     run([state_then_events, resumed_on_another_node, command_line_goes_on,
-         compacted, history_survives_restart, slow_reader_misses_nothing,
-         of_one_lease])
+         compacted, history_survives_restart, pages_from_two_nodes,
+         slow_reader_misses_nothing, of_one_lease])

@@ -72,6 +72,11 @@ static const char *const reasons[REASON_END] = {
     NAME(UNKNOWN_NODE),
     NAME(TERM),
     NAME(NOT_DUE),
+    NAME(BEHIND),
+    NAME(NODE),
+    NAME(PEER_ADDRESS),
+    NAME(CLIENT_ADDRESS),
+    NAME(HTTP_ADDRESS),
 };
 
 const char *text_reason(uint32_t reason)

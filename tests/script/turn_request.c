@@ -258,6 +258,7 @@ static bool build_read(struct build *b, const char *verb)
         pb__get_events__init(&b->op.get_events);
         b->op.get_events.from = num(b, "from");
         b->op.get_events.to = num(b, "to");
+        b->op.get_events.seen = num(b, "seen");
         r->op_case = PB__CLIENT_REQUEST__OP_GET_EVENTS;
         r->get_events = &b->op.get_events;
     } else {
@@ -319,6 +320,14 @@ static size_t ids_of(struct build *b, const char *key, uint32_t out[4])
     return n;
 }
 
+/* A dash: empty. */
+static void take_address(const struct build *b, const char *key, char **out)
+{
+    if (datadriven_value(b->d, key) != NULL) {
+        *out = strcmp(text(b, key), "-") == 0 ? "" : text(b, key);
+    }
+}
+
 static bool build_members(struct build *b, const char *verb)
 {
     static const char *const kinds[3] = {"peer", "client", "http"};
@@ -341,6 +350,9 @@ static bool build_members(struct build *b, const char *verb)
         b->member[i].peer = b->addresses[i][0];
         b->member[i].client = b->addresses[i][1];
         b->member[i].http = b->addresses[i][2];
+        take_address(b, "peer", &b->member[i].peer);
+        take_address(b, "client", &b->member[i].client);
+        take_address(b, "http", &b->member[i].http);
         b->member_list[i] = &b->member[i];
     }
     m->n_promote = ids_of(b, "promote", b->promote);

@@ -250,6 +250,12 @@ static void test_wrong_flags(void **state)
         {{"--id", "1x"},
          "command line: id: expected a whole number from 1 to 1000000, got "
          "\"1x\""},
+        {{"--id", "\t5"},
+         "command line: id: expected a whole number from 1 to 1000000, got "
+         "\"\t5\""},
+        {{"--id", "\n+5"},
+         "command line: id: expected a whole number from 1 to 1000000, got "
+         "\"\n+5\""},
         {{"--id="},
          "command line: id: expected a whole number from 1 to 1000000, got "
          "\"\""},
@@ -279,6 +285,27 @@ static void test_too_long(void **state)
     const char *const flags[] = {"--data", value, NULL};
     assert_wrong(flags, nothing,
                  "command line: data: expected at most 511 bytes, got 512");
+}
+
+/* The admin socket's default is a path in `data`: it's whole, or refused. */
+static void test_too_long_for_the_default(void **state)
+{
+    (void)state;
+    static char data[CONFIG_PATH_BYTES];
+    char want[CONFIG_PATH_BYTES + 16];
+    memset(data, 'x', 501);
+    const char *const flags[] = {NEEDED, "--data", data, NULL};
+    assert_wrong(flags, nothing,
+                 "command line: data: expected at most 500 bytes without "
+                 "admin, got 501");
+    data[500] = 0;
+    assert_runs(flags, nothing);
+    (void)snprintf(want, sizeof want, "%s/admin.sock", data);
+    assert_string_equal(config.admin, want);
+    memset(data, 'x', CONFIG_PATH_BYTES - 1);
+    const char *const named[] = {NEEDED,    "--data",  data,
+                                 "--admin", "/a.sock", NULL};
+    assert_runs(named, nothing);
 }
 
 static void test_wrong_environment(void **state)
@@ -373,6 +400,7 @@ static void test_needed(void **state)
         {{NEEDED, "--peers", "1=h:65536"}, FORM("1=h:65536")},
         {{NEEDED, "--peers", "1=a b:1"}, FORM("1=a b:1")},
         {{NEEDED, "--peers", "0=h:1"}, FORM("0=h:1")},
+        {{NEEDED, "--peers", "\t+1=h:1"}, FORM("\t+1=h:1")},
         {{NEEDED, "--peers", "x=h:1"}, FORM("x=h:1")},
         {{NEEDED, "--peers", "=h:1"}, FORM("=h:1")},
         {{NEEDED, "--peers", "1000001=h:1"}, FORM("1000001=h:1")},
@@ -489,6 +517,7 @@ int main(void)
         cmocka_unit_test(test_long_line_in_a_file),
         cmocka_unit_test(test_wrong_flags),
         cmocka_unit_test(test_too_long),
+        cmocka_unit_test(test_too_long_for_the_default),
         cmocka_unit_test(test_wrong_environment),
         cmocka_unit_test(test_wrong_files),
         cmocka_unit_test(test_needed),
