@@ -181,33 +181,71 @@ static struct refusal fault_in(const Pb__ChangeMembers *change)
     return (struct refusal){BATON_OK, REASON_NONE, 0};
 }
 
-/* The sets that a change asks for. False: it names a node that it can't. */
-static bool target(const Pb__ChangeMembers *change, struct raft_nodes *voters,
-                   struct raft_nodes *learners, raft_id *out_wrong)
+static bool same_address(const char *a, const char *b)
+{
+    return a[0] != 0 && strcmp(a, b) == 0;
+}
+
+/* Who has one of these addresses, for whatever; 0: nobody. */
+static raft_id who_has(const struct turn *t, const Pb__Member *m)
+{
+    const char *const theirs[] = {m->peer, m->client, m->http};
+    for (size_t a = 0; a < countof(theirs); a++) {
+        for (size_t b = a + 1; b < countof(theirs); b++) {
+            if (same_address(theirs[a], theirs[b])) {
+                return m->node;
+            }
+        }
+        for (uint32_t i = 0; i < t->members_n; i++) {
+            const struct turn_member *o = &t->members[i];
+            if (o->id != m->node && turn_is_member(t, o->id) &&
+                (same_address(theirs[a], o->peer) ||
+                 same_address(theirs[a], o->client) ||
+                 same_address(theirs[a], o->http))) {
+                return o->id;
+            }
+        }
+    }
+    return 0;
+}
+
+static struct refusal refuse_node(enum baton_status status,
+                                  enum baton_reason reason, raft_id node)
+{
+    return (struct refusal){status, reason, (int64_t)node};
+}
+
+/* The sets that a change asks for; or why it can't be done. */
+static struct refusal target(const struct turn *t,
+                             const Pb__ChangeMembers *change,
+                             struct raft_nodes *voters,
+                             struct raft_nodes *learners)
 {
     for (size_t i = 0; i < change->n_add_learners; i++) {
         const Pb__Member *m = change->add_learners[i];
-        *out_wrong = m->node;
         if (nodes_has(voters, m->node) || !nodes_add(learners, m->node)) {
-            return false;
+            return refuse_node(BATON_CONFLICT, REASON_MEMBER_ALREADY, m->node);
+        }
+        if (who_has(t, m) != 0) {
+            return refuse_node(BATON_CONFLICT, REASON_ADDRESS_TAKEN,
+                               who_has(t, m));
         }
     }
     for (size_t i = 0; i < change->n_promote; i++) {
-        *out_wrong = change->promote[i];
-        if (!nodes_remove(learners, change->promote[i]) ||
-            !nodes_add(voters, change->promote[i])) {
-            return false;
+        raft_id node = change->promote[i];
+        if (!nodes_remove(learners, node) || !nodes_add(voters, node)) {
+            return refuse_node(BATON_CONFLICT, REASON_NO_LEARNER, node);
         }
     }
     for (size_t i = 0; i < change->n_remove; i++) {
-        *out_wrong = change->remove[i];
-        if (!nodes_remove(learners, change->remove[i]) &&
-            !nodes_remove(voters, change->remove[i])) {
-            return false;
+        raft_id node = change->remove[i];
+        if (!nodes_remove(learners, node) && !nodes_remove(voters, node)) {
+            return refuse_node(BATON_NOT_FOUND, REASON_NO_MEMBER, node);
         }
     }
-    *out_wrong = 0;
-    return voters->n > 0 && voters->n + learners->n <= RAFT_NODES_MAX;
+    bool fits = voters->n > 0 && voters->n + learners->n <= RAFT_NODES_MAX;
+    return refuse_node(fits ? BATON_OK : BATON_CONFLICT,
+                       fits ? REASON_NONE : REASON_LAST_VOTER, 0);
 }
 
 /* A learner that's made a voter before it has the log would leave the cluster one failure from a standstill. Entries that the
@@ -235,7 +273,6 @@ void turn_request_members(struct turn *t, uint64_t conn,
     const struct raft_config *now = raft_config_now(t->raft);
     struct raft_nodes voters = now->voters;
     struct raft_nodes learners = now->learners;
-    raft_id wrong = 0;
     if (raft_role_now(t->raft) != RAFT_LEADER) {
         answer_not_leader(t, conn, request->id);
         return;
@@ -247,14 +284,11 @@ void turn_request_members(struct turn *t, uint64_t conn,
         return;
     }
     struct refusal fault = fault_in(change);
+    if (fault.status == BATON_OK) {
+        fault = target(t, change, &voters, &learners);
+    }
     if (fault.status != BATON_OK) {
         answer_refuse(t, conn, request->id, fault);
-        return;
-    }
-    if (!target(change, &voters, &learners, &wrong)) {
-        answer_refuse(t, conn, request->id,
-                      (struct refusal){BATON_INVALID, REASON_UNKNOWN_NODE,
-                                       (int64_t)wrong});
         return;
     }
     if (behind(t, change) > 0) {

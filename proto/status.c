@@ -315,9 +315,20 @@ static const struct sentence by_reason[] = {
      "(`baton status` shows what each node has applied)."},
     {BATON_NOT_FOUND, REASON_UNKNOWN_NODE,
      "The cluster has no such node: `baton status` lists the members."},
-    {BATON_INVALID, REASON_UNKNOWN_NODE,
-     "The change names a node that it can't be done to: `baton status` lists "
-     "the members and their roles."},
+    {BATON_CONFLICT, REASON_MEMBER_ALREADY,
+     "Node {} is a member already: a number is given to a new node once the "
+     "old one was removed (`baton status` lists the members)."},
+    {BATON_CONFLICT, REASON_NO_LEARNER,
+     "Node {} isn't a learner: only one that was added and doesn't vote yet "
+     "can be promoted (`baton status` lists the members and their roles)."},
+    {BATON_NOT_FOUND, REASON_NO_MEMBER,
+     "Node {} isn't a member: `baton status` lists them."},
+    {BATON_CONFLICT, REASON_LAST_VOTER,
+     "The change would leave no voter, or more members than a cluster can "
+     "have."},
+    {BATON_CONFLICT, REASON_ADDRESS_TAKEN,
+     "One of the addresses is node {}'s, or is given twice: each is where "
+     "one node listens for one thing."},
     {BATON_CONFLICT, REASON_TERM,
      "The leader that proposed this was replaced before it was carried out: "
      "nothing was done, and nothing has to be."},

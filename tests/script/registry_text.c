@@ -77,6 +77,11 @@ static const char *const reasons[REASON_END] = {
     NAME(PEER_ADDRESS),
     NAME(CLIENT_ADDRESS),
     NAME(HTTP_ADDRESS),
+    NAME(ADDRESS_TAKEN),
+    NAME(MEMBER_ALREADY),
+    NAME(NO_LEARNER),
+    NAME(NO_MEMBER),
+    NAME(LAST_VOTER),
 };
 
 const char *text_reason(uint32_t reason)
