@@ -103,6 +103,12 @@ bool turn_draw(struct turn *t)
 }
 
 /* R21: a node with another data directory, or an older image of its own, may have forgotten votes and acks. */
+static bool is_older(const struct node_past *past, const struct peer_self *self)
+{
+    return past->record.boot > self->boot ||
+           !lineage_shows(&self->lineage, &past->record);
+}
+
 static bool refuse_amnesia(struct turn *t, raft_id node,
                            const struct peer_self *self)
 {
@@ -119,8 +125,7 @@ static bool refuse_amnesia(struct turn *t, raft_id node,
                               "another data directory than this node had");
         return true;
     }
-    if (past.record.boot > self->boot ||
-        !lineage_shows(&self->lineage, &past.record)) {
+    if (is_older(&past, self)) {
         turn_alarm(t, node,
                    "node %u came back with an older image of its data: "
                    "refused (it doesn't know of start %llu); remove it from "
@@ -209,13 +214,24 @@ void turn_node_seen(struct turn *t, const Pb__NodeSeen *seen)
     }
 }
 
-/* After the registry learned something of nodes: those connected already may turn out to be others. */
+/* After the registry learned something of nodes: what one said of itself may be from before its last start, since whoever told us of that
+ * start heard of it sooner. Or it's an older image, which we took for the node. What it says when it comes again will tell. */
 void turn_check_peers(struct turn *t)
 {
     for (uint32_t i = 0; i < countof(t->catchups); i++) {
         struct catchup *c = &t->catchups[i];
-        if (c->node != 0 && c->self.incarnation != 0 &&
-            refuse_amnesia(t, c->node, &c->self)) {
+        struct node_past past;
+        if (c->node == 0 || c->self.incarnation == 0 ||
+            !past_of(t, c->node, &past)) {
+            continue;
+        }
+        if (past.incarnation != c->self.incarnation) {
+            if (refuse_amnesia(t, c->node, &c->self)) {
+                c->self.incarnation = 0;
+            }
+        } else if (is_older(&past, &c->self)) {
+            transport_peer_refuse(t->transport, c->node,
+                                  "it was started again since");
             c->self.incarnation = 0;
         }
     }
