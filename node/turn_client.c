@@ -149,6 +149,14 @@ static void propose_for_client(struct turn *t, uint64_t conn,
     }
 }
 
+/* A report that changes nothing once it's rounded costs no entry: it's answered once a round has shown that we lead. Nothing may be on its way
+ * that could change what it's compared with: reports of one client are carried out in their order. */
+static bool changes_nothing(const struct turn *t, const Pb__Command *command)
+{
+    return t->applied == raft_last(t->raft) &&
+           registry_update_is_noop(t->registry, command);
+}
+
 static void request_command(struct turn *t, uint64_t conn,
                             const Pb__ClientRequest *request)
 {
@@ -169,13 +177,18 @@ static void request_command(struct turn *t, uint64_t conn,
                       (struct refusal){status, reason, detail});
         return;
     }
-    /* A report that changes nothing once it's rounded costs no entry. */
-    if (registry_update_is_noop(t->registry, command)) {
-        struct reply reply = {.id = command->update_session->session,
-                              .revision = t->applied,
-                              .detail =
-                                  (int64_t)command->update_session->attachment};
-        answer_reply(t, conn, request->id, &reply);
+    if (changes_nothing(t, command)) {
+        struct read read = {
+            .kind = READ_UPDATED,
+            .consistency = PB__CONSISTENCY__LINEARIZABLE,
+            .conn = conn,
+            .id = request->id,
+            .deadline_ms = deadline_of(t, request),
+            .received_ms = t->now_ms,
+            .session = command->update_session->session,
+            .epoch = command->update_session->attachment,
+        };
+        turn_read_request(t, &read, NULL);
         return;
     }
     propose_for_client(t, conn, request);

@@ -441,6 +441,11 @@ void turn_peer_frame(struct turn *t, raft_id from, struct bytes body)
     if (c != NULL) {
         c->applied = frame->applied;
     }
+    if (c != NULL && c->stale_leader && !c->quarantined &&
+        frame->term >= raft_term_now(t->raft)) {
+        c->stale_leader = false;
+        turn_alarms_end(t, from);
+    }
     if (frame->quarantined) {
         if (c != NULL && !c->quarantined && turn_is_member(t, from)) {
             c->quarantined = true;

@@ -199,6 +199,31 @@ static void act_on_transfer(struct turn *t)
     }
 }
 
+/* What stands against Raft itself is never over; that one node lost data is, with that node; that one still sends, once it follows. */
+static void raise_alarm(struct turn *t)
+{
+    const struct raft_out *o = &t->out;
+    struct catchup *c =
+        o->alarm_node == t->options.id ? NULL : turn_catchup(t, o->alarm_node);
+    if (o->alarm == RAFT_ALARM_STALE_LEADER) {
+        if (c != NULL) {
+            c->stale_leader = true;
+        }
+        turn_alarm(t, o->alarm_node, "%s (node %u, term %llu)",
+                   alarm_text(o->alarm), o->alarm_node,
+                   (unsigned long long)o->alarm_term);
+        return;
+    }
+    bool of_node = o->alarm == RAFT_ALARM_ACK_REGRESSION && c != NULL;
+    if (of_node) {
+        c->quarantined = true;
+    }
+    turn_alarm(t, of_node ? o->alarm_node : 0,
+               "%s (node %u, term %llu, index %llu)", alarm_text(o->alarm),
+               o->alarm_node, (unsigned long long)o->alarm_term,
+               (unsigned long long)o->alarm_index);
+}
+
 static void act_on_signs(struct turn *t)
 {
     const struct raft_out *o = &t->out;
@@ -206,17 +231,7 @@ static void act_on_signs(struct turn *t)
         turn_log(t, 2, "raft note=\"%s\"", o->notes[i]);
     }
     if (o->alarm != RAFT_ALARM_NONE) {
-        /* That one node lost data is over with that node; what stands against Raft itself isn't. */
-        bool of_node = o->alarm == RAFT_ALARM_ACK_REGRESSION &&
-                       o->alarm_node != t->options.id;
-        struct catchup *c = of_node ? turn_catchup(t, o->alarm_node) : NULL;
-        if (c != NULL) {
-            c->quarantined = true;
-        }
-        turn_alarm(t, of_node ? o->alarm_node : 0,
-                   "%s (node %u, term %llu, index %llu)", alarm_text(o->alarm),
-                   o->alarm_node, (unsigned long long)o->alarm_term,
-                   (unsigned long long)o->alarm_index);
+        raise_alarm(t);
         /* Our own disk lost what we acknowledged: nothing that we say can be relied on. */
         if (o->alarm == RAFT_ALARM_ACK_REGRESSION &&
             o->alarm_node == t->options.id) {

@@ -75,9 +75,11 @@ void turn_read_request(struct turn *t, const struct read *want,
     if (path != NULL) {
         set_names(&local, path);
     }
+    /* R14 holds without a round, too: a new leader may have committed what the one before answered for, and not applied it yet. */
     bool leased = local.consistency == PB__CONSISTENCY__LEASE &&
                   t->options.lease_reads && turn_settings_agree(t) &&
-                  raft_lease_valid(t->raft, t->now_ms, 0);
+                  raft_lease_valid(t->raft, t->now_ms, 0) &&
+                  t->applied == raft_commit(t->raft);
     if (local.consistency == PB__CONSISTENCY__STALE || leased) {
         t->counters.reads_stale += !leased;
         serve(t, &local);
@@ -405,6 +407,7 @@ static enum baton_status build(struct turn *t, const struct read *read,
     case READ_STATE:
         return build_state(t, read, b);
     case READ_RENEW:
+    case READ_UPDATED:
         break;
     }
     return BATON_UNSUPPORTED;
@@ -431,6 +434,13 @@ static void serve(struct turn *t, struct read *read)
     t->counters.reads++;
     if (read->kind == READ_RENEW) {
         serve_renew(t, read);
+        return;
+    }
+    if (read->kind == READ_UPDATED) {
+        const struct reply reply = {.id = read->session,
+                                    .revision = t->applied,
+                                    .detail = (int64_t)read->epoch};
+        answer_reply(t, read->conn, read->id, &reply);
         return;
     }
     b.reason = REASON_NONE;

@@ -65,6 +65,7 @@ struct catchup {
     uint64_t acked_ms;
 
     struct peer_self self;
+    bool stale_leader; /* it leads a term that is over, and is said to */
     char settings
         [TURN_SETTINGS_BYTES]; /* that must be the same on all nodes, as it said; "": it didn't yet */
     bool up;
@@ -97,6 +98,7 @@ enum read_kind {
     READ_POLICY,
     READ_STATE,
     READ_RENEW,
+    READ_UPDATED, /* no question: an update that changed nothing when it came; epoch: the attachment */
 };
 
 /* A read that waits for its round. HTTP ones have `http` set and a ticket in conn. */
