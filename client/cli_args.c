@@ -175,22 +175,29 @@ struct words {
     int argc;
     char **argv;
     int at;
+    uint64_t seen; /* options that came with a value, by their place */
 };
 
-/* The option at w->at, which moves to its last word. */
-static int take_option(struct cli *c, const struct cli_option *o,
+/* The option at w->at, which moves to its last word; `place`: in its table. */
+static int take_option(struct cli *c, const struct cli_option *o, size_t place,
                        const char *value, struct words *w)
 {
+    ASSERT(place < 64);
     if (o->type == CLI_FLAG && value == NULL) {
-        *(bool *)o->out = true;
+        *(bool *)o->out = true; /* twice says no more than once */
         return CLI_DONE;
     }
     if (value == NULL) {
-        if (w->at + 1 >= w->argc) {
+        /* What's behind -- is COMMAND's: an option can't take it for its value. */
+        if (w->at + 1 >= w->argc || strcmp(w->argv[w->at + 1], "--") == 0) {
             return cli_usage(c, "%s needs a value", o->name);
         }
         value = w->argv[++w->at];
     }
+    if ((w->seen & 1ull << place) != 0) {
+        return cli_usage(c, "%s is given twice: expected it once", o->name);
+    }
+    w->seen |= 1ull << place;
     return take_value(c, o, value);
 }
 
@@ -216,7 +223,7 @@ int cli_parse(struct cli *c, const struct cli_option *options,
         if (o == NULL) {
             return cli_usage(c, "%s has no option %s", c->verb->name, arg);
         }
-        int rc = take_option(c, o, value, &w);
+        int rc = take_option(c, o, (size_t)(o - options), value, &w);
         if (rc != CLI_DONE) {
             return rc;
         }
@@ -250,12 +257,13 @@ int cli_parse_globals(struct cli *c, int *argc, char **argv, bool *out_help,
             argv[kept++] = argv[w.at];
             continue;
         }
-        int rc = take_option(c, o, value, &w);
+        int rc = take_option(c, o, (size_t)(o - globals), value, &w);
         if (rc != CLI_DONE) {
             return rc;
         }
     }
     *argc = kept;
+    argv[kept] = NULL; /* as main() got it: elect hands its end to exec */
     return c->timeout_ms == 0 ? cli_usage(c, "--timeout must not be 0")
                               : CLI_DONE;
 }
