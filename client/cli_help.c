@@ -91,8 +91,16 @@ const struct verb cli_verbs[] = {
      "runs COMMAND only while it holds the baton",
      "Campaigns for the group with a device of its own, and starts COMMAND "
      "when it leads, with BATON_EPOCH and\nBATON_SCOPE set. If it is to lose "
-     "the baton, COMMAND gets SIGTERM, and SIGKILL before the right to lead "
-     "ends.\nExits with COMMAND's code, 128 + signal if it was killed.\n\n"
+     "the baton, COMMAND's process group gets SIGTERM, and all that COMMAND\n"
+     "started gets SIGKILL before the right to lead ends. What COMMAND leaves "
+     "behind when it exits is killed, too.\nExits with COMMAND's code, 128 + "
+     "signal if it was killed; options behind -- are COMMAND's.\n\n"
+     "A guard (the process elect-guard) sees to that also if baton elect is "
+     "stopped (SIGSTOP) or killed (SIGKILL).\nIf the guard is killed, elect "
+     "does, and exits with 137. Not covered: both killed at once (then COMMAND "
+     "itself\nends, but not what it started), the guard stopped and elect "
+     "killed, processes of another user (sudo), and what\nothers start for "
+     "COMMAND (systemd-run, at, docker).\n\n"
      "  baton elect jobs/nightly -- ./run-the-nightly-job\n",
      cli_elect},
     {"transfer", "NODE", "moves Raft leadership to a node (0: the best one)",
