@@ -323,6 +323,25 @@ def http_reads(lab):
     equal('stale', (code, json.loads(text)['consistency']), (200, 'stale'))
 
 
+def status_says_how_many_more(lab):
+    """The table of batons is cut, and says so."""
+    cluster = lab.cluster(size=1)
+    relay = Relay(cluster)
+    for at in range(10):
+        relay.open('acme/g%d/d' % at, 't')
+    found = lab.baton(cluster, 'status')
+    equal('all', (len(found['batons']), found['batons_more']), (20, 0))
+    said, _ = lab.plain(cluster, 'status')
+    assert 'more' not in said, said
+    relay.open('acme/last/d', 't')
+    found = lab.baton(cluster, 'status')
+    equal('cut', (len(found['batons']), found['batons_more']), (20, 2))
+    said, _ = lab.plain(cluster, 'status')
+    assert said.endswith('... and 2 more: baton sessions NS\n'), said
+    page = json.loads(cluster.nodes[1].get('/status')[2])
+    equal('HTTP', page['batons_more'], 2)
+
+
 def http_pages(lab):
     cluster = lab.cluster(size=1)
     relay = Relay(cluster)
@@ -342,4 +361,5 @@ def http_pages(lab):
 if __name__ == '__main__':
     run([bad_names, bad_leases, bad_capabilities, bad_commands,
          limits_are_named, watch_limits_are_named, command_line_refuses,
+         status_says_how_many_more,
          http_metrics, http_health, http_reads, http_pages])
