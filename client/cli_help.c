@@ -6,7 +6,9 @@ const struct verb cli_verbs[] = {
     {"status", "[--live]", "the cluster, as the nodes reached see it",
      "Asks all endpoints at once, and the members that they name. A node that "
      "doesn't answer is\nlisted as unreachable, with the number - (in JSON "
-     "null) if nobody knows whose address that is.\n\n"
+     "null) if nobody knows whose address that is.\nOf the batons that are "
+     "held it shows 20, and how many more there are "
+     "(in JSON batons_more); baton sessions NS\nlists them all.\n\n"
      "  --live    a table that refreshes twice a second until Ctrl-C\n\n"
      "  baton status\n"
      "  baton --json status | jq '.nodes[] | select(.role == \"leader\").id'\n",
@@ -47,7 +49,8 @@ const struct verb cli_verbs[] = {
      "  baton explain acme/alice laptop\n",
      cli_explain},
     {"verify", "NS/G [D] EPOCH [--stale]", "is this epoch the current one?",
-     "Exit code 0 if it is, 4 if not; prints the current one either way.\n\n"
+     "Exit code 0 if it is, 4 if not; prints the current one either way, 0 if "
+     "nobody leads or there is no such\ngroup.\n\n"
      "  --stale   any node's view, also without a majority\n\n"
      "  baton verify acme/alice 1042 || stop_writing\n",
      cli_verify},

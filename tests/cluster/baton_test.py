@@ -4,7 +4,7 @@ import os
 import signal
 import time
 
-from lab import equal, run, until
+from lab import Relay, equal, path_of, run, until
 
 # Quick enough for a test; the margin and the weights stay as they are by default.
 QUICK = {'min_tenure_ms': 100, 'holder_grace_ms': 100,
@@ -155,6 +155,31 @@ def handed_off(lab):
           second.id)
     lab.baton(cluster, 'handoff', 'acme/alice', 'laptop', '--to', '999999',
               code=2)
+
+
+def verified_when_nobody_is_left(lab):
+    """Of a scope that is vacant or gone no epoch is the current one: an answer, not a refusal. So it is with claims."""
+    cluster = lab.cluster(size=1)
+    only = lab.session(cluster, 'acme/alice', 'laptop', 'tab-1')
+    epoch = only.wait(role='leader', scope='acme/alice')['epoch']
+    lab.baton(cluster, 'verify', 'acme/alice', epoch)
+    only.process.signal(signal.SIGTERM)
+    equal('exit code', only.process.ended(), 0)
+    relay = Relay(cluster)
+    for scope in (['acme/alice'], ['acme/alice', 'laptop'], ['none/such']):
+        for more in ([], ['--stale']):
+            found = lab.baton(cluster, 'verify', *scope, epoch, *more, code=4)
+            found = found[0] if isinstance(found, list) else found
+            equal('verify %r' % scope, (found['current'], found['epoch'],
+                                        found['valid'], found['holder']),
+                  ('0', epoch, False, '0'))
+        said, _ = lab.plain(cluster, 'verify', *scope, epoch, code=4)
+        assert 'current 0' in said, said
+        made = relay.ask(claim={
+            'scope': path_of('/'.join(scope)), 'session': int(only.id),
+            'epoch': int(epoch), 'lease': relay.lease})
+        equal('claim', (made.status, made.verify.valid, made.verify.current),
+              ('OK', False, 0))
 
 
 def handed_to_another_device(lab):
@@ -403,6 +428,7 @@ def elect_without_a_cluster(lab):
 if __name__ == '__main__':
     run([elected_by_capability, explained, leader_tab_dies,
          leader_device_dies, closing_passes_on_at_once, handed_off,
+         verified_when_nobody_is_left,
          handed_to_another_device, resigned_and_demoted, policies,
          elect_passes_the_exit_code, elect_hands_over_its_words,
          elect_after_kill, elect_while_stopped, elect_without_its_guard,
