@@ -243,7 +243,7 @@ static bool take_orders(struct ward *w)
 {
     for (;;) {
         struct order o;
-        ssize_t n = recv(w->fd, &o, sizeof o, MSG_DONTWAIT);
+        ssize_t n = read(w->fd, &o, sizeof o);
         if (n == (ssize_t)sizeof o) {
             obey(w, &o);
         } else {
@@ -353,7 +353,8 @@ bool guard_open(struct guard *g, const char *scope, char **command)
 {
     int fds[2];
     *g = (struct guard){.fd = -1};
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) {
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+                   fds) != 0) {
         return false;
     }
     siginfo_t info;
@@ -385,7 +386,7 @@ bool guard_open(struct guard *g, const char *scope, char **command)
 /* A guard that doesn't take its orders can't be waited for: it knows until when COMMAND may run. */
 static void tell(const struct guard *g, const struct order *o)
 {
-    (void)send(g->fd, o, sizeof *o, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)send(g->fd, o, sizeof *o, MSG_NOSIGNAL);
 }
 
 void guard_start(const struct guard *g, uint64_t epoch, struct guard_until u)
@@ -415,7 +416,7 @@ void guard_signal(const struct guard *g, int signo)
 bool guard_report(struct guard *g, int *out_code, int *out_errno)
 {
     struct report r;
-    ssize_t n = recv(g->fd, &r, sizeof r, MSG_DONTWAIT);
+    ssize_t n = read(g->fd, &r, sizeof r);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         return false;
     }

@@ -342,6 +342,31 @@ def status_says_how_many_more(lab):
     equal('HTTP', page['batons_more'], 2)
 
 
+def http_names_are_as_sent(lab):
+    """The scope that was asked for, or a refusal: never another one."""
+    cluster = lab.cluster(size=1)
+    node = cluster.nodes[1]
+    relay = Relay(cluster)
+    names = ['g', 'g+', 'g ', '.', '..', '%2f', '%0a', 'g?', 'g;', 'g#', '&=']
+    for at, name in enumerate(names):
+        path = {'namespace': 'h', 'group': name, 'device': 'd'}
+        equal('open %r' % name, relay.command('open_session', opening(
+            path=path, tab='tab-%d' % at)).status, 'OK')
+    for name in names:
+        quoted = urllib.parse.quote(name, safe='+')
+        for written in (quoted, quoted.replace('.', '%2e')):
+            code, _, text = node.get('/v1/leader/h/' + written)
+            equal('%s: %s' % (written, text), code, 200)
+            equal(written, json.loads(text)['scope'], 'h/' + name)
+    for written, wanted in (
+            ('h/g%0a', 400), ('h/g%0d', 400), ('h/g%0ax', 400),
+            ('h%2Fg', 400), ('h%2fg/d', 400), ('%2e%2e/h/g', 404),
+            ('x/../h/g', 400), ('h//g', 400), ('./h/g', 404), ('h/g/', 400),
+            ('h/g%20x', 404)):
+        code, _, text = node.get('/v1/leader/' + written)
+        equal('%s: %s' % (written, text), code, wanted)
+
+
 def http_pages(lab):
     cluster = lab.cluster(size=1)
     relay = Relay(cluster)
@@ -362,4 +387,4 @@ if __name__ == '__main__':
     run([bad_names, bad_leases, bad_capabilities, bad_commands,
          limits_are_named, watch_limits_are_named, command_line_refuses,
          status_says_how_many_more,
-         http_metrics, http_health, http_reads, http_pages])
+         http_metrics, http_health, http_reads, http_names_are_as_sent, http_pages])
