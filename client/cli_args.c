@@ -7,16 +7,22 @@
 #include "client/cli.h"
 #include "proto/utf8.h"
 
-#define DAY_MS (24u * 3600 * 1000)
+#define SHOWN_BYTES 1024
+#define DAY_MS      (24u * 3600 * 1000)
 
 int cli_usage(const struct cli *c, const char *format, ...)
 {
+    char shown[SHOWN_BYTES];
+    char *text = NULL;
     va_list args;
     va_start(args, format);
-    (void)fprintf(stderr, "baton: ");
-    (void)vfprintf(stderr, format, args);
+    int n = vasprintf(&text, format, args);
     va_end(args);
-    (void)fprintf(stderr, "\n");
+    ASSERT(n >= 0);
+    /* What was given is in it, whatever that is. */
+    utf8_show(codec_text(text), shown, sizeof shown);
+    free(text);
+    (void)fprintf(stderr, "baton: %s\n", shown);
     if (c->verb != NULL) {
         (void)fprintf(stderr, "usage: baton %s %s\n       baton help %s\n",
                       c->verb->name, c->verb->form, c->verb->name);
@@ -300,8 +306,13 @@ int cli_parse_scope(struct cli *c, const char *path, const char *device,
         at = slash != NULL ? slash + 1 : NULL;
     }
     if (parts < parts_min) {
-        return cli_usage(c, parts_min == 1 ? "a NAMESPACE is missing"
-                                           : "NAMESPACE/GROUP is missing");
+        return parts == 0
+                   ? cli_usage(c, parts_min == 1 ? "a NAMESPACE is missing"
+                                                 : "NAMESPACE/GROUP is missing")
+                   : cli_usage(c,
+                               "\"%s\" names a namespace alone: expected "
+                               "NAMESPACE/GROUP",
+                               out->namespace_name);
     }
     if (device == NULL) {
         return CLI_DONE;

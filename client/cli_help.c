@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "client/cli.h"
+#include "proto/utf8.h"
 
 const struct verb cli_verbs[] = {
     {"status", "[--live]", "the cluster, as the nodes reached see it",
@@ -128,7 +129,8 @@ const struct verb cli_verbs[] = {
      "  --total      operations that count, 100000; a tenth more to warm up\n"
      "  --pipeline   in flight on each connection, 64\n"
      "  --sessions   renew: on each lease, 10000\n"
-     "  --seconds    renew: how long, 10\n"
+     "  --seconds    renew: how long, 10; more than a third of --ttl, when a "
+     "lease is renewed\n"
      "  --keep       leave the sessions open until the leases expire\n"
      "  --tabs, --devices   open: tabs a device (4), devices a group (2)\n"
      "  --ttl        of the leases, 10s\n\n"
@@ -179,8 +181,10 @@ int cli_help(const char *name)
     }
     const struct verb *v = cli_find_verb(name);
     if (v == NULL) {
-        (void)fprintf(stderr,
-                      "baton: there is no verb \"%s\": see baton help\n", name);
+        char shown[256];
+        utf8_show(codec_text(name), shown, sizeof shown);
+        (void)fprintf(
+            stderr, "baton: there is no verb \"%s\": see baton help\n", shown);
         return CLI_USAGE;
     }
     (void)printf("usage: baton %s %s\n\n%s\n\n%s", v->name, v->form, v->summary,

@@ -323,6 +323,16 @@ def http_reads(lab):
     equal('stale', (code, json.loads(text)['consistency']), (200, 'stale'))
 
 
+def no_figure_without_a_measurement(lab):
+    cluster = lab.cluster(size=1)
+    bench = ('bench', 'renew', '--sessions', 10, '--clients', 1)
+    refused = lab.baton(cluster, *bench, '--seconds', 1, code=4)
+    assert 'nothing was measured' in refused['message'] and \
+        '--ttl' in refused['message'], refused
+    found = lab.baton(cluster, *bench, '--seconds', 2, '--ttl', '1s')
+    assert found['total'] > 0, found
+
+
 def status_says_how_many_more(lab):
     """The table of batons is cut, and says so."""
     cluster = lab.cluster(size=1)
@@ -386,5 +396,5 @@ def http_pages(lab):
 if __name__ == '__main__':
     run([bad_names, bad_leases, bad_capabilities, bad_commands,
          limits_are_named, watch_limits_are_named, command_line_refuses,
-         status_says_how_many_more,
+         no_figure_without_a_measurement, status_says_how_many_more,
          http_metrics, http_health, http_reads, http_names_are_as_sent, http_pages])

@@ -326,6 +326,12 @@ static const struct refused refusals[] = {
      {"--tabs must be a whole number from 1", "\"0\""}},
     {{OPEN_DT, "--group", "c/d"}, {"--group is given twice"}},
     {{"elect", "a/b", "--tab", "--", "true"}, {"--tab needs a value"}},
+    {{"leader", "acme"},
+     {"\"acme\" names a namespace alone: expected NAMESPACE/GROUP"}},
+    {{"elect", "acme", "--", "true"}, {"\"acme\" names a namespace alone"}},
+    {{"verify", "acme", "7"}, {"\"acme\" names a namespace alone"}},
+    {{"leader"}, {"NAMESPACE/GROUP is missing"}},
+    {{"events", "--from", "1\x1b[2J\n"}, {"not \"1\\x1b[2J\\x0a\""}},
     {{"bench", "close"}, {"open, renew, leader, watch or churn", "\"close\""}},
     {{OPEN_DT, "--cap", "battery=101"}, {"battery must be from 0 to 100"}},
 };
@@ -376,6 +382,23 @@ static void verbs_refuse(void **state)
         assert_null(c.b);
         free(said);
     }
+}
+
+static void long_words_are_cut(void **state)
+{
+    (void)state;
+    static char word[100001];
+    memset(word, 'x', sizeof word - 1);
+    const char *const words[WORDS_MAX] = {"status", word};
+    struct cli c = {.endpoints = "127.0.0.1:1", .timeout_ms = 50};
+    int code = 0;
+    char *said = say(words, &c, &code);
+    assert_int_equal(code, CLI_USAGE);
+    assert_true(strlen(said) < 2000);
+    assert_non_null(strstr(said, "too many arguments, from \"xxx"));
+    assert_non_null(strstr(said, "x ... x"));
+    assert_non_null(strstr(said, "x\" on\n"));
+    free(said);
 }
 
 static void endpoints_are_named(void **state)
@@ -455,11 +478,17 @@ static void every_verb_has_help(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(durations),    cmocka_unit_test(numbers),
-        cmocka_unit_test(scopes),       cmocka_unit_test(capabilities),
-        cmocka_unit_test(options),      cmocka_unit_test(globals),
-        cmocka_unit_test(verbs_refuse), cmocka_unit_test(endpoints_are_named),
-        cmocka_unit_test(exit_codes),   cmocka_unit_test(every_verb_has_help),
+        cmocka_unit_test(durations),
+        cmocka_unit_test(numbers),
+        cmocka_unit_test(scopes),
+        cmocka_unit_test(capabilities),
+        cmocka_unit_test(options),
+        cmocka_unit_test(globals),
+        cmocka_unit_test(verbs_refuse),
+        cmocka_unit_test(long_words_are_cut),
+        cmocka_unit_test(endpoints_are_named),
+        cmocka_unit_test(exit_codes),
+        cmocka_unit_test(every_verb_has_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
