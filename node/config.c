@@ -91,6 +91,15 @@ static char *next_line(char *out, int bytes, void *arg)
     if (r->failed || fgets(out, bytes, r->stream) == NULL) {
         return NULL;
     }
+    /* Here, because inih tells of a section only with the next setting. */
+    if (out[0] == '[') {
+        (void)snprintf(r->error, r->error_bytes,
+                       "%s:%d: expected `name = value` lines without sections, "
+                       "found %.*s",
+                       r->file, r->line, (int)strcspn(out, "\r\n"), out);
+        r->failed = true;
+        return NULL;
+    }
     if (strchr(out, '\n') == NULL && !feof(r->stream)) {
         (void)snprintf(r->error, r->error_bytes,
                        "%s:%d: expected at most %d bytes in a line: go on "
@@ -125,6 +134,38 @@ static bool set_from_line(struct reading *r, const char *name,
     return assign(r, s, longer, where);
 }
 
+/* A comment behind a value would be part of it: of a name or a path without anybody noticing. */
+static bool has_comment(const char *value)
+{
+    for (const char *at = value; *at != 0; at++) {
+        if ((*at == '#' || *at == ';') &&
+            (at == value || at[-1] == ' ' || at[-1] == '\t')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool take_line(struct reading *r, const char *name, const char *value,
+                      const char *where)
+{
+    if (has_comment(value)) {
+        (void)snprintf(r->error, r->error_bytes,
+                       "%s: %s: a comment needs a line of its own, got \"%s\"",
+                       where, name, value);
+        return false;
+    }
+    if (set_from_line(r, name, value, where)) {
+        return true;
+    }
+    size_t n = strlen(r->error);
+    if (strpbrk(value, "#;") != NULL && n < r->error_bytes) {
+        (void)snprintf(r->error + n, r->error_bytes - n,
+                       "; a comment needs a line of its own");
+    }
+    return false;
+}
+
 static int on_line(void *arg, const char *section, const char *name,
                    const char *value)
 {
@@ -141,7 +182,7 @@ static int on_line(void *arg, const char *section, const char *name,
                        where, section);
         r->failed = true;
     } else {
-        r->failed = !set_from_line(r, name, value, where);
+        r->failed = !take_line(r, name, value, where);
     }
     return 1;
 }
