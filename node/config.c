@@ -83,6 +83,40 @@ static bool set_by_name(struct reading *r, const char *name, const char *value,
 
 /* --- the file ------------------------------------------------------------------------------------------------------------- */
 
+/* A comment behind something would be part of it, of a name or a path without anybody noticing; or, by inih, cut off: ; begins one. */
+static bool has_comment(const char *text)
+{
+    for (const char *at = text; *at != 0; at++) {
+        if ((*at == '#' || *at == ';') &&
+            (at == text || at[-1] == ' ' || at[-1] == '\t')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What the line holds can't be taken as it stands; the sentence is set. */
+static bool is_misplaced(struct reading *r, const char *line)
+{
+    const char *text = line + strspn(line, " \t");
+    int n = (int)strcspn(text, "\r\n");
+    /* Here, because inih tells of a section only with the next setting. */
+    if (line[0] == '[') {
+        (void)snprintf(r->error, r->error_bytes,
+                       "%s:%d: expected `name = value` lines without sections, "
+                       "found %.*s",
+                       r->file, r->line, n, text);
+        return true;
+    }
+    if (text[0] != '#' && text[0] != ';' && has_comment(text)) {
+        (void)snprintf(r->error, r->error_bytes,
+                       "%s:%d: a comment needs a line of its own, got \"%.*s\"",
+                       r->file, r->line, n, text);
+        return true;
+    }
+    return false;
+}
+
 /* Debian's inih takes lines of 199 bytes, and would take the rest of a longer one for a line of its own. */
 static char *next_line(char *out, int bytes, void *arg)
 {
@@ -91,12 +125,7 @@ static char *next_line(char *out, int bytes, void *arg)
     if (r->failed || fgets(out, bytes, r->stream) == NULL) {
         return NULL;
     }
-    /* Here, because inih tells of a section only with the next setting. */
-    if (out[0] == '[') {
-        (void)snprintf(r->error, r->error_bytes,
-                       "%s:%d: expected `name = value` lines without sections, "
-                       "found %.*s",
-                       r->file, r->line, (int)strcspn(out, "\r\n"), out);
+    if (is_misplaced(r, out)) {
         r->failed = true;
         return NULL;
     }
@@ -134,27 +163,9 @@ static bool set_from_line(struct reading *r, const char *name,
     return assign(r, s, longer, where);
 }
 
-/* A comment behind a value would be part of it: of a name or a path without anybody noticing. */
-static bool has_comment(const char *value)
-{
-    for (const char *at = value; *at != 0; at++) {
-        if ((*at == '#' || *at == ';') &&
-            (at == value || at[-1] == ' ' || at[-1] == '\t')) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool take_line(struct reading *r, const char *name, const char *value,
                       const char *where)
 {
-    if (has_comment(value)) {
-        (void)snprintf(r->error, r->error_bytes,
-                       "%s: %s: a comment needs a line of its own, got \"%s\"",
-                       where, name, value);
-        return false;
-    }
     if (set_from_line(r, name, value, where)) {
         return true;
     }

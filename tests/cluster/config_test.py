@@ -93,11 +93,11 @@ def in_a_file(lab):
             (['[section]', 'election-ms = 300'], (':1: ', '[section]')),
             (['# x', '[x]'], (':2: ', '[x]')),
             (['election-ms = 500 # half'], (
-                ':1: election-ms', 'a comment needs a line of its own')),
+                ':1: a comment needs a line of its own', 'election-ms')),
             (['election-ms = 500#half'], (
                 ':1: election-ms', '60000', 'a comment needs a line')),
             (['admin = /tmp/x # there'], (
-                ':1: admin', 'a comment needs a line of its own')),
+                ':1: a comment needs a line of its own', 'admin')),
             (['election-ms = 5\x1b[2J'], ('got "5\\x1b[2J"',))):
         write(*lines + good)
         refused(['--config', path], path, *words)

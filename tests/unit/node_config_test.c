@@ -311,10 +311,13 @@ static void test_wrong_files(void **state)
         {"[node]\nid = 1\n",
          ":1: expected `name = value` lines without sections, found [node]"},
         {"election-ms = 500 # half\n",
-         ":1: election-ms: a comment needs a line of its own, got \"500 # "
+         ":1: a comment needs a line of its own, got \"election-ms = 500 # "
          "half\""},
+        {"# one\n  ; two\nelection-ms = 500\t; half\n",
+         ":3: a comment needs a line of its own, got \"election-ms = "
+         "500\t; half\""},
         {"cluster = shop # ours\n",
-         ":1: cluster: a comment needs a line of its own, got \"shop # "
+         ":1: a comment needs a line of its own, got \"cluster = shop # "
          "ours\""},
         {"election-ms = 500#half\n",
          ":1: election-ms: expected a whole number from 100 to 60000, got "
