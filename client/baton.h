@@ -259,7 +259,7 @@ enum baton_status baton_resign(struct baton *b, const struct baton_call *call,
                                const struct baton_handover *h,
                                struct baton_reply *out);
 /* "I act as the leader": OK either way: valid says whether that's so, epoch is the current one, session its holder. One that isn't so is
- * on record, with both sides. */
+ * on record, with both sides, if the scope is still there. */
 enum baton_status baton_claim(struct baton *b, const struct baton_call *call,
                               const struct baton_handover *h,
                               struct baton_reply *out);
@@ -283,7 +283,8 @@ struct baton_query {
 enum baton_status baton_leader(struct baton *b, const struct baton_call *call,
                                const struct baton_query *q,
                                struct baton_reply *out);
-/* Is q->epoch the current one? OK either way: valid, epoch (the current one), session (its holder). */
+/* Is q->epoch the current one? OK either way: valid, epoch (the current one), session (its holder); both 0 if nobody leads, or the scope,
+ * its group or namespace isn't there. */
 enum baton_status baton_verify(struct baton *b, const struct baton_call *call,
                                const struct baton_query *q,
                                struct baton_reply *out);

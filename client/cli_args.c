@@ -7,16 +7,22 @@
 #include "client/cli.h"
 #include "proto/utf8.h"
 
-#define DAY_MS (24u * 3600 * 1000)
+#define SHOWN_BYTES 1024
+#define DAY_MS      (24u * 3600 * 1000)
 
 int cli_usage(const struct cli *c, const char *format, ...)
 {
+    char shown[SHOWN_BYTES];
+    char *text = NULL;
     va_list args;
     va_start(args, format);
-    (void)fprintf(stderr, "baton: ");
-    (void)vfprintf(stderr, format, args);
+    int n = vasprintf(&text, format, args);
     va_end(args);
-    (void)fprintf(stderr, "\n");
+    ASSERT(n >= 0);
+    /* What was given is in it, whatever that is. */
+    utf8_show(codec_text(text), shown, sizeof shown);
+    free(text);
+    (void)fprintf(stderr, "baton: %s\n", shown);
     if (c->verb != NULL) {
         (void)fprintf(stderr, "usage: baton %s %s\n       baton help %s\n",
                       c->verb->name, c->verb->form, c->verb->name);
@@ -175,22 +181,29 @@ struct words {
     int argc;
     char **argv;
     int at;
+    uint64_t seen; /* options that came with a value, by their place */
 };
 
-/* The option at w->at, which moves to its last word. */
-static int take_option(struct cli *c, const struct cli_option *o,
+/* The option at w->at, which moves to its last word; `place`: in its table. */
+static int take_option(struct cli *c, const struct cli_option *o, size_t place,
                        const char *value, struct words *w)
 {
+    ASSERT(place < 64);
     if (o->type == CLI_FLAG && value == NULL) {
-        *(bool *)o->out = true;
+        *(bool *)o->out = true; /* twice says no more than once */
         return CLI_DONE;
     }
     if (value == NULL) {
-        if (w->at + 1 >= w->argc) {
+        /* What's behind -- is COMMAND's: an option can't take it for its value. */
+        if (w->at + 1 >= w->argc || strcmp(w->argv[w->at + 1], "--") == 0) {
             return cli_usage(c, "%s needs a value", o->name);
         }
         value = w->argv[++w->at];
     }
+    if ((w->seen & 1ull << place) != 0) {
+        return cli_usage(c, "%s is given twice: expected it once", o->name);
+    }
+    w->seen |= 1ull << place;
     return take_value(c, o, value);
 }
 
@@ -216,7 +229,7 @@ int cli_parse(struct cli *c, const struct cli_option *options,
         if (o == NULL) {
             return cli_usage(c, "%s has no option %s", c->verb->name, arg);
         }
-        int rc = take_option(c, o, value, &w);
+        int rc = take_option(c, o, (size_t)(o - options), value, &w);
         if (rc != CLI_DONE) {
             return rc;
         }
@@ -250,12 +263,13 @@ int cli_parse_globals(struct cli *c, int *argc, char **argv, bool *out_help,
             argv[kept++] = argv[w.at];
             continue;
         }
-        int rc = take_option(c, o, value, &w);
+        int rc = take_option(c, o, (size_t)(o - globals), value, &w);
         if (rc != CLI_DONE) {
             return rc;
         }
     }
     *argc = kept;
+    argv[kept] = NULL; /* as main() got it: elect hands its end to exec */
     return c->timeout_ms == 0 ? cli_usage(c, "--timeout must not be 0")
                               : CLI_DONE;
 }
@@ -292,8 +306,13 @@ int cli_parse_scope(struct cli *c, const char *path, const char *device,
         at = slash != NULL ? slash + 1 : NULL;
     }
     if (parts < parts_min) {
-        return cli_usage(c, parts_min == 1 ? "a NAMESPACE is missing"
-                                           : "NAMESPACE/GROUP is missing");
+        return parts == 0
+                   ? cli_usage(c, parts_min == 1 ? "a NAMESPACE is missing"
+                                                 : "NAMESPACE/GROUP is missing")
+                   : cli_usage(c,
+                               "\"%s\" names a namespace alone: expected "
+                               "NAMESPACE/GROUP",
+                               out->namespace_name);
     }
     if (device == NULL) {
         return CLI_DONE;

@@ -153,6 +153,14 @@ static int drive(struct bench *b)
     if (!ok) {
         return cli_fail(b->c, BATON_UNAVAILABLE, b->error);
     }
+    if (b->histogram.n == 0 && b->errors == 0) {
+        return cli_fail(b->c, BATON_INVALID,
+                        strcmp(b->op, "renew") == 0
+                            ? "nothing was measured: a lease is renewed about "
+                              "every third of its --ttl; give --seconds more "
+                              "than that"
+                            : "nothing was measured before it was ended");
+    }
     report(b);
     if (b->errors > 0) {
         (void)fprintf(stderr, "baton: %llu errors, the first: %s\n",

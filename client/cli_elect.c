@@ -4,19 +4,17 @@
  *                             |  '--asked to yield--> SIGTERM .. SIGKILL --gone--> yield, exit
  *                             '--right to lead is ending--> SIGTERM .. SIGKILL before it ends
  *
- * The lease's thread kills it too, in on_lost: also if this program's main thread is stuck. */
+ * A guard of its own (cli_guard.h) starts and ends COMMAND. It's told again and again until when the right to lead lasts, so that it holds
+ * also if this program is stopped, stuck or killed. If it's the guard that is stuck, the lease's thread kills it, in on_lost. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "client/cli.h"
+#include "client/cli_guard.h"
 
 struct election {
     struct cli *c;
@@ -24,12 +22,10 @@ struct election {
     char device[NAME_BYTES_MAX + 1];
     char tab[NAME_BYTES_MAX + 1];
     uint32_t ttl_ms;
+    uint32_t warn_ms; /* SIGTERM so long before the right to lead ends */
+    struct guard guard;
     uint64_t session;
-    uint64_t epoch; /* of the group's baton, while we hold it */
-    pid_t child;    /* 0: not running */
-    int child_fd;
-    bool asked;        /* it got SIGTERM from us */
-    uint64_t kill_ms;  /* SIGKILL then; 0: not planned */
+    bool running;      /* COMMAND */
     bool yielding;     /* a successor waits */
     bool yield_device; /* for the device's baton, not the group's */
     uint64_t yield_epoch;
@@ -37,7 +33,7 @@ struct election {
     int code;
 };
 
-/* For on_lost, on the library's thread. */
+/* For on_lost, on the library's thread: the guard's pid while COMMAND runs. */
 static _Atomic pid_t running;
 static struct baton *client;
 
@@ -49,68 +45,33 @@ static void on_lost(void *arg, uint64_t session, const char *scope,
     (void)scope;
     (void)epoch;
     pid_t pid = atomic_load(&running);
-    /* The lease ran out: others may lead from now on. (A demotion leaves time to stop.) */
+    /* The lease ran out: others may lead from now on. (A demotion leaves time to stop.) A guard that still has something to do is late. */
     if (pid > 0 && client != NULL && baton_right_ms(client) == 0) {
-        (void)kill(-pid, SIGKILL);
+        (void)kill(pid, SIGKILL);
     }
 }
 
-static void child_exec(const struct election *e, char **command)
+/* A quarter of the warning is for SIGKILL to take effect. */
+static struct guard_until right_until(const struct election *e)
 {
-    ASSERT(command != NULL && command[0] != NULL);
-    char epoch[32];
-    char scope[SCOPE_BYTES];
-    (void)snprintf(epoch, sizeof epoch, "%llu", (unsigned long long)e->epoch);
-    (void)snprintf(scope, sizeof scope, "%s/%s", e->scope.namespace_name,
-                   e->scope.group);
-    (void)setpgid(0, 0);
-    /* If we're killed, nobody is left to stop it in time. */
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    (void)setenv("BATON_EPOCH", epoch, 1);
-    (void)setenv("BATON_SCOPE", scope, 1);
-    sigset_t none;
-    (void)sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    (void)signal(SIGPIPE, SIG_DFL);
-    (void)execvp(command[0], command);
-    (void)fprintf(stderr, "baton: %s: %s\n", command[0], strerror(errno));
-    _exit(errno == ENOENT ? 127 : 126);
+    uint64_t end_ms = client_now_ms() + baton_right_ms(e->c->b);
+    return (struct guard_until){.term_ms = end_ms - e->warn_ms,
+                                .kill_ms = end_ms - e->warn_ms / 4};
 }
 
-static void start(struct election *e, char **command)
+static void start(struct election *e, uint64_t epoch)
 {
-    (void)fflush(stdout);
-    pid_t pid = fork();
-    if (pid == 0) {
-        child_exec(e, command);
-    }
-    if (pid < 0) {
-        e->code = cli_fail(e->c, BATON_UNAVAILABLE, strerror(errno));
-        e->over = true;
-        return;
-    }
-    /* Both do it: whoever is first. */
-    (void)setpgid(pid, pid);
-    e->child = pid;
-    e->child_fd = pidfd_open(pid, 0);
-    atomic_store(&running, pid);
-    if (baton_right_ms(e->c->b) == 0) {
-        (void)kill(-pid, SIGKILL);
-    }
+    e->running = true;
+    atomic_store(&running, e->guard.pid);
+    guard_start(&e->guard, epoch, right_until(e));
 }
 
 /* SIGTERM now, SIGKILL within `within_ms`. */
 static void stop(struct election *e, uint64_t within_ms)
 {
-    if (e->child == 0) {
-        return;
+    if (e->running) {
+        guard_stop(&e->guard, client_now_ms() + within_ms);
     }
-    if (!e->asked) {
-        (void)kill(-e->child, SIGTERM);
-        e->asked = true;
-    }
-    uint64_t at = client_now_ms() + within_ms;
-    e->kill_ms = e->kill_ms == 0 ? at : min_u64(e->kill_ms, at);
 }
 
 /* The group's baton, or the device's, which has the group's in its train. */
@@ -130,33 +91,30 @@ static void hand_over(struct election *e)
     e->yielding = false;
 }
 
-static void child_gone(struct election *e)
+static void look_at_guard(struct election *e)
 {
-    int state = 0;
-    if (e->child == 0 || waitpid(e->child, &state, WNOHANG) != e->child) {
+    int code = 0;
+    int error = 0;
+    if (e->over || !guard_report(&e->guard, &code, &error)) {
         return;
     }
     atomic_store(&running, 0);
-    /* What it left behind in its group must not go on either. */
-    (void)kill(-e->child, SIGKILL);
-    (void)close(e->child_fd);
-    e->child = 0;
+    e->running = false;
     e->over = true;
-    e->code = WIFSIGNALED(state) ? 128 + WTERMSIG(state) : WEXITSTATUS(state);
+    e->code =
+        error == 0 ? code : cli_fail(e->c, BATON_UNAVAILABLE, strerror(error));
     if (e->yielding) {
         hand_over(e);
     }
 }
 
-static void take_event(struct election *e, const struct baton_event *ev,
-                       char **command)
+static void take_event(struct election *e, const struct baton_event *ev)
 {
     bool ours = ev->session == e->session && ev->group_scope;
     switch (ev->type) {
     case BATON_GRANTED:
-        if (ours && e->child == 0 && !e->over) {
-            e->epoch = ev->epoch;
-            start(e, command);
+        if (ours && !e->running && !e->over) {
+            start(e, ev->epoch);
         }
         break;
     case BATON_YIELD:
@@ -164,7 +122,7 @@ static void take_event(struct election *e, const struct baton_event *ev,
             e->yielding = true;
             e->yield_device = !ev->group_scope;
             e->yield_epoch = ev->epoch;
-            if (e->child == 0) {
+            if (!e->running) {
                 hand_over(e);
             }
             stop(e, ev->deadline_ms * 3 / 4);
@@ -208,30 +166,21 @@ static int campaign(struct election *e)
     return rc;
 }
 
-static int wait_ms(const struct election *e)
-{
-    if (e->kill_ms == 0 || e->child == 0) {
-        return -1;
-    }
-    uint64_t now_ms = client_now_ms();
-    return e->kill_ms > now_ms ? (int)(e->kill_ms - now_ms) : 0;
-}
-
 /* Ours goes to the command; with none, the campaign is over. */
 static void pass_signal(struct election *e, int signo)
 {
-    if (e->child != 0) {
-        (void)kill(-e->child, signo);
+    if (e->running) {
+        guard_signal(&e->guard, signo);
         return;
     }
     e->over = true;
     e->code = 128 + signo;
 }
 
-static int run(struct election *e, char **command)
+static int run(struct election *e)
 {
     while (!e->over) {
-        if (e->session == 0 && e->child == 0) {
+        if (e->session == 0 && !e->running) {
             int rc = campaign(e);
             if (rc != CLI_DONE) {
                 return rc;
@@ -240,20 +189,19 @@ static int run(struct election *e, char **command)
         struct pollfd fds[] = {
             {.fd = baton_fd(e->c->b), .events = POLLIN},
             {.fd = cli_signal_fd(), .events = POLLIN},
-            {.fd = e->child != 0 ? e->child_fd : -1, .events = POLLIN},
+            {.fd = e->guard.fd, .events = POLLIN},
         };
-        (void)poll(fds, countof(fds), wait_ms(e));
+        (void)poll(fds, countof(fds), e->running ? (int)e->ttl_ms / 20 : -1);
         if (fds[1].revents != 0) {
             pass_signal(e, cli_signalled());
         }
-        child_gone(e);
+        look_at_guard(e);
         struct baton_event ev;
         while (!e->over && baton_poll(e->c->b, 0, &ev)) {
-            take_event(e, &ev, command);
+            take_event(e, &ev);
         }
-        if (e->child != 0 && e->kill_ms != 0 && client_now_ms() >= e->kill_ms) {
-            (void)kill(-e->child, SIGKILL);
-            e->kill_ms = 0;
+        if (e->running) {
+            guard_extend(&e->guard, right_until(e));
         }
     }
     return e->code;
@@ -300,24 +248,38 @@ static int take_args(struct cli *c, struct election *e, char ***out_command)
     return cli_parse_group(c, args[0], 2, &e->scope);
 }
 
+static int elect(struct election *e)
+{
+    cli_signals();
+    struct baton_options options = {.ttl_ms = e->ttl_ms,
+                                    .label = "baton elect",
+                                    .warn_ms = e->warn_ms,
+                                    .on_lost = on_lost};
+    int rc = cli_connect(e->c, &options);
+    if (rc != CLI_DONE) {
+        return rc;
+    }
+    client = e->c->b;
+    return run(e);
+}
+
 int cli_elect(struct cli *c)
 {
-    struct election e = {.c = c, .ttl_ms = 10000, .child_fd = -1};
+    struct election e = {.c = c, .ttl_ms = 10000};
+    char scope[SCOPE_BYTES];
     char **command = NULL;
     int rc = take_args(c, &e, &command);
     if (rc != CLI_DONE) {
         return rc;
     }
     ASSERT(command != NULL);
-    cli_signals();
-    struct baton_options options = {.ttl_ms = e.ttl_ms,
-                                    .label = "baton elect",
-                                    .warn_ms = e.ttl_ms / 3,
-                                    .on_lost = on_lost};
-    rc = cli_connect(c, &options);
-    if (rc != CLI_DONE) {
-        return rc;
+    e.warn_ms = e.ttl_ms / 3;
+    (void)snprintf(scope, sizeof scope, "%s/%s", e.scope.namespace_name,
+                   e.scope.group);
+    if (!guard_open(&e.guard, scope, command)) {
+        return cli_fail(c, BATON_UNAVAILABLE, strerror(errno));
     }
-    client = c->b;
-    return run(&e, command);
+    rc = elect(&e);
+    guard_close(&e.guard);
+    return rc;
 }

@@ -1,12 +1,15 @@
 #include <string.h>
 
 #include "client/cli.h"
+#include "proto/utf8.h"
 
 const struct verb cli_verbs[] = {
     {"status", "[--live]", "the cluster, as the nodes reached see it",
      "Asks all endpoints at once, and the members that they name. A node that "
      "doesn't answer is\nlisted as unreachable, with the number - (in JSON "
-     "null) if nobody knows whose address that is.\n\n"
+     "null) if nobody knows whose address that is.\nOf the batons that are "
+     "held it shows 20, and how many more there are "
+     "(in JSON batons_more); baton sessions NS\nlists them all.\n\n"
      "  --live    a table that refreshes twice a second until Ctrl-C\n\n"
      "  baton status\n"
      "  baton --json status | jq '.nodes[] | select(.role == \"leader\").id'\n",
@@ -47,7 +50,8 @@ const struct verb cli_verbs[] = {
      "  baton explain acme/alice laptop\n",
      cli_explain},
     {"verify", "NS/G [D] EPOCH [--stale]", "is this epoch the current one?",
-     "Exit code 0 if it is, 4 if not; prints the current one either way.\n\n"
+     "Exit code 0 if it is, 4 if not; prints the current one either way, 0 if "
+     "nobody leads or there is no such\ngroup.\n\n"
      "  --stale   any node's view, also without a majority\n\n"
      "  baton verify acme/alice 1042 || stop_writing\n",
      cli_verify},
@@ -91,8 +95,16 @@ const struct verb cli_verbs[] = {
      "runs COMMAND only while it holds the baton",
      "Campaigns for the group with a device of its own, and starts COMMAND "
      "when it leads, with BATON_EPOCH and\nBATON_SCOPE set. If it is to lose "
-     "the baton, COMMAND gets SIGTERM, and SIGKILL before the right to lead "
-     "ends.\nExits with COMMAND's code, 128 + signal if it was killed.\n\n"
+     "the baton, COMMAND's process group gets SIGTERM, and all that COMMAND\n"
+     "started gets SIGKILL before the right to lead ends. What COMMAND leaves "
+     "behind when it exits is killed, too.\nExits with COMMAND's code, 128 + "
+     "signal if it was killed; options behind -- are COMMAND's.\n\n"
+     "A guard (the process elect-guard) sees to that also if baton elect is "
+     "stopped (SIGSTOP) or killed (SIGKILL).\nIf the guard is killed, elect "
+     "does, and exits with 137. Not covered: both killed at once (then COMMAND "
+     "itself\nends, but not what it started), the guard stopped and elect "
+     "killed, processes of another user (sudo), and what\nothers start for "
+     "COMMAND (systemd-run, at, docker).\n\n"
      "  baton elect jobs/nightly -- ./run-the-nightly-job\n",
      cli_elect},
     {"transfer", "NODE", "moves Raft leadership to a node (0: the best one)",
@@ -117,7 +129,8 @@ const struct verb cli_verbs[] = {
      "  --total      operations that count, 100000; a tenth more to warm up\n"
      "  --pipeline   in flight on each connection, 64\n"
      "  --sessions   renew: on each lease, 10000\n"
-     "  --seconds    renew: how long, 10\n"
+     "  --seconds    renew: how long, 10; more than a third of --ttl, when a "
+     "lease is renewed\n"
      "  --keep       leave the sessions open until the leases expire\n"
      "  --tabs, --devices   open: tabs a device (4), devices a group (2)\n"
      "  --ttl        of the leases, 10s\n\n"
@@ -168,8 +181,10 @@ int cli_help(const char *name)
     }
     const struct verb *v = cli_find_verb(name);
     if (v == NULL) {
-        (void)fprintf(stderr,
-                      "baton: there is no verb \"%s\": see baton help\n", name);
+        char shown[256];
+        utf8_show(codec_text(name), shown, sizeof shown);
+        (void)fprintf(
+            stderr, "baton: there is no verb \"%s\": see baton help\n", shown);
         return CLI_USAGE;
     }
     (void)printf("usage: baton %s %s\n\n%s\n\n%s", v->name, v->form, v->summary,

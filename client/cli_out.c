@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "client/cli.h"
+#include "proto/utf8.h"
 
 #define COLUMNS_MAX 16
 #define LINE_BYTES  (4u << 20)
@@ -316,7 +317,9 @@ static int fail(const struct cli *c, enum baton_status status,
         message = status_name(status);
     }
     if (!c->json) {
-        (void)fprintf(stderr, "baton: %s\n", message);
+        char shown[2048];
+        utf8_show(codec_text(message), shown, sizeof shown);
+        (void)fprintf(stderr, "baton: %s\n", shown);
         if (one_view) {
             print_one_view(age);
         }

@@ -281,6 +281,10 @@ static void print_batons(const Pb__StatusResult *s, FILE *to)
     (void)fprintf(to, "\n");
     cli_table_print(t, to);
     cli_table_free(t);
+    if (s->batons_more > 0) {
+        (void)fprintf(to, "... and %llu more: baton sessions NS\n",
+                      (unsigned long long)s->batons_more);
+    }
 }
 
 void view_print(const struct view *v, FILE *to)
@@ -302,7 +306,7 @@ void view_print(const struct view *v, FILE *to)
     for (size_t i = 0; i < s->n_alarms; i++) {
         (void)fprintf(to, "ALARM: %s\n", s->alarms[i]);
     }
-    if (s->n_batons > 0) {
+    if (s->n_batons > 0 || s->batons_more > 0) {
         print_batons(s, to);
     }
 }
@@ -370,6 +374,7 @@ static void json_summary(struct json_writer *w, const Pb__StatusResult *s)
         json_object_end(w);
     }
     json_array_end(w);
+    cli_json_number(w, "batons_more", s->batons_more);
 }
 
 void view_print_json(const struct view *v)

@@ -12,6 +12,9 @@
 #include <unistd.h>
 
 #include "node/config.h"
+#include "proto/codec.h"
+#include "proto/utf8.h"
+#include "raft/store_identity.h"
 #include "transport/http.h"
 #include "transport/net.h"
 
@@ -143,9 +146,39 @@ static bool check_tls(const struct node *n, char error[ERROR_BYTES])
                     error);
 }
 
+/* The store knows clusters by numbers alone: so what it would refuse for those is said here, with the name. */
+static bool is_our_cluster(const struct node *n, char *error,
+                           size_t error_bytes)
+{
+    const struct config *c = &n->config;
+    struct store_identity id;
+    char name[256];
+    int failed = 0;
+    int fd = open(c->data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool known =
+        fd >= 0 && store_identity_find(fd, &id, name, sizeof name, &failed) ==
+                       STORE_FOUND_IDENTITY;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    if (!known || id.cluster == c->cluster_id) {
+        return true; /* or the store's to say */
+    }
+    (void)snprintf(error, error_bytes,
+                   "%s: belongs to another cluster than \"%s\" (numbers made "
+                   "from the names: %llu there, %llu for this name); give this "
+                   "node its own directory, or the name that it had",
+                   c->data, c->cluster, (unsigned long long)id.cluster,
+                   (unsigned long long)c->cluster_id);
+    return false;
+}
+
 static bool open_store(struct node *n, char *error, size_t error_bytes)
 {
     const struct config *c = &n->config;
+    if (!is_our_cluster(n, error, error_bytes)) {
+        return false;
+    }
     struct store_options options = {
         .dir = c->data,
         .cluster = c->cluster_id,
@@ -453,7 +486,9 @@ int main(int argc, char **argv)
     }
     if (read == CONFIG_WRONG || !read_secret(&node, error) ||
         !check_tls(&node, error)) {
-        (void)fprintf(stderr, "batond: %s\n", error);
+        char shown[ERROR_BYTES];
+        utf8_show(codec_text(error), shown, sizeof shown);
+        (void)fprintf(stderr, "batond: %s\n", shown);
         (void)fflush(stderr);
         _exit(2); /* NNG may be running: see end() */
     }

@@ -86,12 +86,50 @@ static bool set_by_name(struct reading *r, const char *name, const char *value,
 
 /* --- the file ------------------------------------------------------------------------------------------------------------- */
 
+/* A comment behind something would be part of it, of a name or a path without anybody noticing; or, by inih, cut off: ; begins one. */
+static bool has_comment(const char *text)
+{
+    for (const char *at = text; *at != 0; at++) {
+        if ((*at == '#' || *at == ';') &&
+            (at == text || at[-1] == ' ' || at[-1] == '\t')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What the line holds can't be taken as it stands; the sentence is set. */
+static bool is_misplaced(struct reading *r, const char *line)
+{
+    const char *text = line + strspn(line, " \t");
+    int n = (int)strcspn(text, "\r\n");
+    /* Here, because inih tells of a section only with the next setting. */
+    if (line[0] == '[') {
+        (void)snprintf(r->error, r->error_bytes,
+                       "%s:%d: expected `name = value` lines without sections, "
+                       "found %.*s",
+                       r->file, r->line, n, text);
+        return true;
+    }
+    if (text[0] != '#' && text[0] != ';' && has_comment(text)) {
+        (void)snprintf(r->error, r->error_bytes,
+                       "%s:%d: a comment needs a line of its own, got \"%.*s\"",
+                       r->file, r->line, n, text);
+        return true;
+    }
+    return false;
+}
+
 /* Debian's inih takes lines of 199 bytes, and would take the rest of a longer one for a line of its own. */
 static char *next_line(char *out, int bytes, void *arg)
 {
     struct reading *r = arg;
     r->line++;
     if (r->failed || fgets(out, bytes, r->stream) == NULL) {
+        return NULL;
+    }
+    if (is_misplaced(r, out)) {
+        r->failed = true;
         return NULL;
     }
     if (strchr(out, '\n') == NULL && !feof(r->stream)) {
@@ -128,6 +166,20 @@ static bool set_from_line(struct reading *r, const char *name,
     return assign(r, s, longer, where);
 }
 
+static bool take_line(struct reading *r, const char *name, const char *value,
+                      const char *where)
+{
+    if (set_from_line(r, name, value, where)) {
+        return true;
+    }
+    size_t n = strlen(r->error);
+    if (strpbrk(value, "#;") != NULL && n < r->error_bytes) {
+        (void)snprintf(r->error + n, r->error_bytes - n,
+                       "; a comment needs a line of its own");
+    }
+    return false;
+}
+
 static int on_line(void *arg, const char *section, const char *name,
                    const char *value)
 {
@@ -144,7 +196,7 @@ static int on_line(void *arg, const char *section, const char *name,
                        where, section);
         r->failed = true;
     } else {
-        r->failed = !set_from_line(r, name, value, where);
+        r->failed = !take_line(r, name, value, where);
     }
     return 1;
 }

@@ -256,30 +256,38 @@ static int hex_of(uint8_t c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Percent-decodes one segment. NULL: malformed, or no name. */
-static char *segment(struct turn *t, struct bytes in)
+/* Percent-decodes, once: + is a plus. NULL in data: malformed. NUL-terminated. */
+static struct bytes decode(struct turn *t, struct bytes in)
 {
-    char *out = arena_alloc(&t->input, in.n + 1);
+    static const struct bytes none = {NULL, 0};
+    uint8_t *out = arena_alloc(&t->input, in.n + 1);
     size_t n = 0;
-    if (out == NULL) {
-        return NULL;
-    }
-    for (size_t i = 0; i < in.n; i++) {
+    for (size_t i = 0; out != NULL && i < in.n; i++) {
         int c = in.data[i];
         if (c == '%') {
             int high = i + 2 < in.n ? hex_of(in.data[i + 1]) : -1;
             int low = i + 2 < in.n ? hex_of(in.data[i + 2]) : -1;
             if (high < 0 || low < 0) {
-                return NULL;
+                return none;
             }
             c = high * 16 + low;
             i += 2;
         }
-        out[n++] = (char)c;
+        out[n++] = (uint8_t)c;
+    }
+    if (out == NULL) {
+        return none;
     }
     out[n] = 0;
-    return utf8_is_name((struct bytes){(const uint8_t *)out, n}, NAME_BYTES_MAX)
-               ? out
+    return (struct bytes){out, n};
+}
+
+/* One segment's name. NULL: malformed, or no name. */
+static char *segment(struct turn *t, struct bytes in)
+{
+    struct bytes name = decode(t, in);
+    return name.data != NULL && utf8_is_name(name, NAME_BYTES_MAX)
+               ? (char *)(uintptr_t)name.data
                : NULL;
 }
 
@@ -344,16 +352,22 @@ static const struct parameter {
 };
 
 /* NAME=VALUE, or NAME alone. False, and a sentence: it can't be understood. */
-static bool take_parameter(struct bytes text, struct read *read, uint32_t *seen,
-                           char why[WHY_BYTES])
+static bool take_parameter(struct turn *t, struct bytes text, struct read *read,
+                           uint32_t *seen, char why[WHY_BYTES])
 {
     const uint8_t *equals = memchr(text.data, '=', text.n);
     size_t n = equals == NULL ? text.n : (size_t)(equals - text.data);
-    struct bytes name = {text.data, n};
+    struct bytes name = decode(t, (struct bytes){text.data, n});
     struct bytes value = {text.data + n, 0};
     size_t known_n = read->kind == READ_SESSIONS ? countof(parameters) : 1;
     if (equals != NULL) {
-        value = (struct bytes){equals + 1, text.n - n - 1};
+        value = decode(t, (struct bytes){equals + 1, text.n - n - 1});
+    }
+    if (name.data == NULL || value.data == NULL) {
+        (void)snprintf(why, WHY_BYTES,
+                       "malformed parameter: expected two hex digits behind "
+                       "each %%");
+        return false;
     }
     for (size_t i = 0; i < known_n; i++) {
         const struct parameter *p = &parameters[i];
@@ -381,7 +395,7 @@ static bool take_parameter(struct bytes text, struct read *read, uint32_t *seen,
     return false;
 }
 
-static bool take_query(struct bytes query, struct read *read,
+static bool take_query(struct turn *t, struct bytes query, struct read *read,
                        char why[WHY_BYTES])
 {
     uint32_t seen = 0;
@@ -391,7 +405,7 @@ static bool take_query(struct bytes query, struct read *read,
         const uint8_t *mark = memchr(from, '&', query.n - at);
         size_t n = mark == NULL ? query.n - at : (size_t)(mark - from);
         if (n > 0 &&
-            !take_parameter((struct bytes){from, n}, read, &seen, why)) {
+            !take_parameter(t, (struct bytes){from, n}, read, &seen, why)) {
             return false;
         }
         at += n + 1;
@@ -445,7 +459,7 @@ static void api(struct turn *t, uint64_t ticket, enum read_kind kind,
                         "names of 1 to 128 bytes of UTF-8, percent-encoded");
         return;
     }
-    if (!take_query(query, &read, why)) {
+    if (!take_query(t, query, &read, why)) {
         refuse(t, ticket, BATON_INVALID, why);
         return;
     }

@@ -329,8 +329,12 @@ static enum baton_status build_verify(struct turn *t, const struct read *read,
     out->holder = scope.session;
     out->valid =
         status == BATON_OK && scope.session != 0 && read->epoch == scope.epoch;
-    /* A vacant scope has an answer too: no epoch is current. */
-    return b->reason == REASON_NO_HOLDER ? BATON_OK : status;
+    if (status != BATON_NOT_FOUND) {
+        return status;
+    }
+    /* A scope that is vacant, or gone, has an answer too: no epoch is current. */
+    b->reason = REASON_NONE;
+    return BATON_OK;
 }
 
 static enum baton_status build_claim(struct turn *t, const struct read *read,

@@ -182,6 +182,8 @@ void status_fill(struct turn *t, struct arena *a, Pb__StatusResult *out)
     fill_self(t, out->self);
     fill_nodes(t, a, out);
     fill_batons(t, a, out);
+    ASSERT(counts.batons >= out->n_batons);
+    out->batons_more = counts.batons - out->n_batons;
     out->alarms = arena_alloc(a, (ALARMS_MAX + 1) * sizeof(char *));
     ASSERT(out->alarms != NULL);
     for (uint32_t i = 0; i < t->alarms_n; i++) {

@@ -7,8 +7,8 @@
 /* uint64 fields that count things, and so stay far below 2^53: they're numbers, as their readers expect. So is all that ends
  * in one of the suffixes. */
 static const char *const counts[] = {
-    "sessions", "leases",  "scopes",      "groups",
-    "devices",  "watches", "connections", "renewals",
+    "sessions", "leases",      "scopes",   "groups",      "devices",
+    "watches",  "connections", "renewals", "batons_more",
 };
 static const char *const count_suffixes[] = {"_ms", "_us", "_max"};
 

@@ -1,5 +1,7 @@
 #include "proto/utf8.h"
 
+#include <string.h>
+
 /* What a lead byte promises: how long, and what its second byte may be (Unicode 15, table 3-7; the third and fourth are
  * always 80 to BF). The bounds of the second are what keeps out overlong forms, surrogates and what's past U+10FFFF. */
 struct form {
@@ -111,4 +113,64 @@ bool utf8_is_text(struct bytes in, size_t bytes_max)
     ASSERT_IMPLIES(in.n > 0, in.data != NULL);
     /* U+0000 is excluded already, as a control character. */
     return in.n <= bytes_max && is_plain(in, 0);
+}
+
+/* The first code point of `in` as it's shown; *out_n bytes of it were taken. Returns how many are shown, at most 8. */
+static size_t show_next(struct bytes in, char out[8], size_t *out_n)
+{
+    uint32_t point = 0;
+    size_t n = utf8_next(in, &point);
+    *out_n = n == 0 ? 1 : n;
+    if (n == 0 || point < 0x20 || (point >= 0x7F && point <= 0x9F)) {
+        size_t shown = 0;
+        for (size_t i = 0; i < *out_n; i++) {
+            static const char hex[] = "0123456789abcdef";
+            out[shown++] = '\\';
+            out[shown++] = 'x';
+            out[shown++] = hex[in.data[i] >> 4];
+            out[shown++] = hex[in.data[i] & 15];
+        }
+        return shown;
+    }
+    memcpy(out, in.data, n);
+    return n;
+}
+
+static size_t shown_bytes(struct bytes in)
+{
+    char part[8];
+    size_t sum = 0;
+    for (size_t n = 0; in.n > 0; in.data += n, in.n -= n) {
+        sum += show_next(in, part, &n);
+    }
+    return sum;
+}
+
+void utf8_show(struct bytes in, char *out, size_t bytes)
+{
+    static const char gap[] = " ... ";
+    ASSERT(bytes >= 64);
+    size_t whole = shown_bytes(in);
+    size_t room = whole < bytes ? whole : bytes - sizeof gap;
+    size_t head = whole < bytes ? whole : room - room / 3;
+    size_t tail_from = whole - (room - head);
+    size_t seen = 0; /* of what would be shown */
+    size_t at = 0;
+    bool cut = false;
+    for (size_t n = 0; in.n > 0; in.data += n, in.n -= n) {
+        char part[8];
+        size_t shown = show_next(in, part, &n);
+        seen += shown;
+        if (!cut && seen > head) {
+            cut = true;
+            memcpy(out + at, gap, sizeof gap - 1);
+            at += sizeof gap - 1;
+        }
+        if (!cut || seen - shown >= tail_from) {
+            memcpy(out + at, part, shown);
+            at += shown;
+        }
+    }
+    ASSERT(at < bytes);
+    out[at] = '\0';
 }

@@ -18,4 +18,8 @@ bool utf8_is_name(struct bytes in, size_t bytes_max);
 /* As a name, but '/' may be in it, and it may be empty: labels, reasons. */
 bool utf8_is_text(struct bytes in, size_t bytes_max);
 
+/* `in` as it may be shown to people, on one line: control characters and malformed bytes as \xNN; what doesn't fit into `bytes` (at least
+ * 64) is cut out of the middle, where "..." stands. */
+void utf8_show(struct bytes in, char *out, size_t bytes);
+
 #endif

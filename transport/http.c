@@ -262,15 +262,21 @@ static int write_reply(struct http *h, struct lws *wsi, struct session *s)
 
 /* --- libwebsockets' callback ---------------------------------------------------------------------------------------- */
 
-static int on_request(struct http *h, struct lws *wsi, struct session *s,
-                      struct bytes path)
+static int on_request(struct http *h, struct lws *wsi, struct session *s)
 {
     if (s->request != NULL) {
         return -1; /* its last one isn't answered: pipelining waits in libwebsockets, so this can't be */
     }
+    int fd = lws_get_socket_fd(wsi);
+    struct bytes target;
+    struct http_line line = http_wire_line(fd);
+    struct http_fault fault = http_target(line, &target);
+    if (fault.status != 0) {
+        return http_refuse(wsi, fault.status, fault.text);
+    }
     s->head = lws_hdr_total_length(wsi, WSI_TOKEN_HEAD_URI) > 0;
-    if (!s->head && lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) == 0) {
-        return http_refuse(wsi, 405, "only GET and HEAD");
+    if (s->head != (line.text.data[0] == 'H')) {
+        return http_refuse(wsi, 400, "malformed request");
     }
     if (http_header_bytes(wsi) > HEADER_BYTES_MAX + HTTP_TARGET_MAX) {
         return http_refuse(wsi, 431, "headers too large");
@@ -278,18 +284,10 @@ static int on_request(struct http *h, struct lws *wsi, struct session *s,
     if (http_has_body(wsi)) {
         return http_refuse(wsi, 413, "requests have no body here");
     }
-    uint8_t target[HTTP_TARGET_ENCODED_MAX];
-    size_t n = http_target(wsi, path, target);
-    if (n == 0) {
-        char text[64];
-        (void)snprintf(text, sizeof text,
-                       "the request's target is longer than %d bytes",
-                       HTTP_TARGET_MAX);
-        return http_refuse(wsi, 414, text);
-    }
-    if (!ask(h, wsi, s, (struct bytes){target, n})) {
+    if (!ask(h, wsi, s, target)) {
         return http_refuse(wsi, 503, "too many requests at once");
     }
+    http_wire_drop(fd);
     return 0;
 }
 
@@ -329,6 +327,7 @@ static void on_cancelled(struct http *h)
 static int callback(struct lws *wsi, enum lws_callback_reasons reason,
                     void *user, void *in, size_t in_n)
 {
+    (void)in_n;
     struct session *s = user;
     struct lws_context *context = lws_get_context(wsi);
     struct http *h = context == NULL ? NULL : lws_context_user(context);
@@ -336,8 +335,11 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason,
         return 0;
     }
     switch ((int)reason) {
+    case LWS_CALLBACK_FILTER_NETWORK_CONNECTION:
+        http_wire_accepted((int)(intptr_t)in);
+        return 0;
     case LWS_CALLBACK_HTTP:
-        return on_request(h, wsi, s, (struct bytes){in, in_n});
+        return on_request(h, wsi, s);
     case LWS_CALLBACK_HTTP_WRITEABLE:
         return write_reply(h, wsi, s);
     case LWS_CALLBACK_TIMER:
@@ -365,11 +367,13 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason,
 static void *serve(void *arg)
 {
     struct http *h = arg;
+    http_wire_open();
     while (!atomic_load(&h->stop)) {
         if (lws_service(h->context, 0) < 0) {
             break;
         }
     }
+    http_wire_close();
     return NULL;
 }
 

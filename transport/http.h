@@ -3,11 +3,10 @@
  *    its thread: request --> waiting --inbox--> transport_next(): TRANSPORT_HTTP (ticket, target)
  *                response <-- replied <--------- transport_http_reply(ticket, ...)
  *
- * It knows no routes: each request becomes an input of the loop, which answers it when it can. The body of the input is the request's path
- * and query, percent-encoded but for unreserved characters (RFC 3986, 2.3), '/', '&' and '=': decoding a part gives what was asked for,
- * whatever is in it. A request unanswered after timeout_ms gets 503, and its late answer is dropped.
+ * It knows no routes: each request becomes an input of the loop, which answers it when it can. The body of the input is the request's target as it was
+ * sent, path and query, with its percent-encoding: who decodes each of its parts once has what was asked for, whatever is in it. A request unanswered after timeout_ms gets 503, and its late answer is dropped.
  *
- * Only GET and HEAD (405), no bodies, no upgrades (403). A malformed escape gets 400, a target over 4 KiB 414, headers over 8 KiB 431, more
+ * Only GET and HEAD (405), no bodies, no upgrades (403). A malformed first line, escape, or one of a control character gets 400, a target over 4 KiB 414, headers over 8 KiB 431, more
  * than 12 KiB of them the end of the connection. Connections are bounded (fd_limit_per_thread below RLIMIT_NOFILE: libwebsockets spins on
  * EMFILE); who doesn't finish a request, or is idle, is closed after some seconds. Answers aren't to be cached. */
 #ifndef TRANSPORT_HTTP_H

@@ -21,67 +21,95 @@ const struct lws_token_limits http_limits = {
         },
 };
 
-static bool is_plain(uint8_t c)
+static bool same(struct bytes a, const char *b)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' ||
-           c == '~' || c == '/';
+    return a.n == strlen(b) && memcmp(a.data, b, a.n) == 0;
 }
 
-/* Bytes written; at most three times as many. */
-static size_t encode(struct bytes in, uint8_t *out)
+/* What's before the first blank; that and the blank are taken off *rest. */
+static struct bytes take_word(struct bytes *rest)
 {
-    static const char hex[16] = "0123456789ABCDEF";
-    size_t at = 0;
-    for (size_t i = 0; i < in.n; i++) {
-        uint8_t c = in.data[i];
-        if (is_plain(c)) {
-            out[at++] = c;
-        } else {
-            out[at++] = '%';
-            out[at++] = (uint8_t)hex[c >> 4];
-            out[at++] = (uint8_t)hex[c & 15];
-        }
-    }
-    return at;
+    const uint8_t *blank =
+        rest->n == 0 ? NULL : memchr(rest->data, ' ', rest->n);
+    size_t n = blank == NULL ? rest->n : (size_t)(blank - rest->data);
+    struct bytes word = {rest->data, n};
+    size_t gone = blank == NULL ? n : n + 1;
+    *rest = (struct bytes){rest->data + gone, rest->n - gone};
+    return word;
 }
 
-/* KEY=VALUE: the first '=' ends the key, others are the value's. */
-static size_t encode_argument(struct bytes in, uint8_t *out)
+static bool is_method(struct bytes word)
 {
-    const uint8_t *mark = memchr(in.data, '=', in.n);
-    if (mark == NULL) {
-        return encode(in, out);
+    for (size_t i = 0; i < word.n; i++) {
+        uint8_t c = word.data[i];
+        if (!(c >= 'A' && c <= 'Z') && !(c >= 'a' && c <= 'z') && c != '-' &&
+            c != '_') {
+            return false;
+        }
     }
-    size_t key_n = (size_t)(mark - in.data);
-    size_t n = encode((struct bytes){in.data, key_n}, out);
-    out[n++] = '=';
-    return n + encode((struct bytes){mark + 1, in.n - key_n - 1}, out + n);
+    return word.n > 0 && word.n <= 32;
 }
 
-size_t http_target(struct lws *wsi, struct bytes path, uint8_t *out)
+static bool is_hex(uint8_t c)
 {
-    if (path.n > HTTP_TARGET_MAX) {
-        return 0;
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') ||
+           (c >= 'A' && c <= 'F');
+}
+
+/* Decoded by whoever it concerns, and libwebsockets, both must see the same end of the line: so no control characters, however written. */
+static const char *target_fault(struct bytes target)
+{
+    if (target.n == 0 || target.data[0] != '/') {
+        return "malformed request target: expected one that begins with /";
     }
-    size_t n = encode(path, out);
-    size_t used = path.n;
-    /* As long as http_limits lets one be: of one that doesn't fit, it's said that there is none. */
-    char part[HTTP_TARGET_MAX + 2];
-    for (int i = 0;; i++) {
-        int part_n = lws_hdr_copy_fragment(wsi, part, sizeof part,
-                                           WSI_TOKEN_HTTP_URI_ARGS, i);
-        if (part_n < 0) {
-            return n;
+    for (size_t i = 0; i < target.n; i++) {
+        if (target.data[i] != '%') {
+            continue;
         }
-        used += (size_t)part_n + 1;
-        if (used > HTTP_TARGET_MAX) {
-            return 0;
+        if (i + 2 >= target.n || !is_hex(target.data[i + 1]) ||
+            !is_hex(target.data[i + 2])) {
+            return "malformed request target: expected two hex digits behind "
+                   "each %";
         }
-        out[n++] = i == 0 ? '?' : '&';
-        n += encode_argument(
-            (struct bytes){(const uint8_t *)part, (size_t)part_n}, out + n);
+        uint8_t high = target.data[i + 1];
+        uint8_t low = (uint8_t)(target.data[i + 2] | 0x20);
+        if (high == '0' || high == '1' || (high == '7' && low == 'f')) {
+            return "malformed request target: no name has a control "
+                   "character";
+        }
     }
+    return NULL;
+}
+
+struct http_fault http_target(struct http_line line, struct bytes *out)
+{
+    static const char no_http[] =
+        "not an HTTP request: expected GET TARGET HTTP/1.1, lines that end "
+        "with CR LF, no control characters";
+    static const char too_long[] =
+        "the request's target is longer than 4096 bytes";
+    _Static_assert(HTTP_TARGET_MAX == 4096, "as in the sentence");
+    struct bytes rest = line.text;
+    struct bytes method = take_word(&rest);
+    if (line.odd || !is_method(method)) {
+        return (struct http_fault){400, no_http};
+    }
+    if (!same(method, "GET") && !same(method, "HEAD")) {
+        return (struct http_fault){405, "only GET and HEAD"};
+    }
+    struct bytes target = take_word(&rest);
+    if (target.n > HTTP_TARGET_MAX) {
+        return (struct http_fault){414, too_long};
+    }
+    const char *fault = target_fault(target);
+    if (fault != NULL) {
+        return (struct http_fault){400, fault};
+    }
+    if (!line.whole || (!same(rest, "HTTP/1.1") && !same(rest, "HTTP/1.0"))) {
+        return (struct http_fault){400, no_http};
+    }
+    *out = target;
+    return (struct http_fault){0, NULL};
 }
 
 size_t http_header_bytes(struct lws *wsi)
@@ -147,21 +175,21 @@ int http_refuse(struct lws *wsi, uint32_t status, const char *text)
 }
 
 /* What libwebsockets refuses by itself gets a page of its own making, with no callback and no option to change it. So this takes the place
- * of its function of this name, by which it sends them: a definition in the program comes before a shared library's. Two requests end here:
- * one with a malformed escape, refused while its first line is read, and one for an upgrade that libwebsockets doesn't know. */
+ * of its function of this name, by which it sends them: a definition in the program comes before a shared library's. What ends here it
+ * refused while it read the first line, or it's an upgrade that it doesn't know. */
 int lws_return_http_status(struct lws *wsi, unsigned int code,
                            const char *html_body)
 {
     (void)html_body;
-    if (code != 403) {
-        return http_refuse(wsi, code, "refused");
+    if (lws_hdr_total_length(wsi, WSI_TOKEN_UPGRADE) > 0) {
+        return http_refuse(wsi, 403, "no upgrades here");
     }
-    return lws_hdr_total_length(wsi, WSI_TOKEN_UPGRADE) > 0
-               ? http_refuse(wsi, 403, "no upgrades here")
-               : http_refuse(
-                     wsi, 400,
-                     "malformed request target: expected two hex digits "
-                     "behind each %");
+    struct bytes target;
+    struct http_fault f =
+        http_target(http_wire_line(lws_get_socket_fd(wsi)), &target);
+    return f.status != 0
+               ? http_refuse(wsi, f.status, f.text)
+               : http_refuse(wsi, code == 403 ? 400 : code, "refused");
 }
 
 /* --- addresses ------------------------------------------------------------------------------------------------------ */

@@ -6,15 +6,18 @@
 #include <libwebsockets.h>
 
 #include "proto/base.h"
+#include "transport/http_wire.h"
 
 #define HTTP_TARGET_MAX 4096
-/* Encoding makes at most three bytes of one. */
-#define HTTP_TARGET_ENCODED_MAX (3 * HTTP_TARGET_MAX + 64)
-#define HTTP_HOST_BYTES         64
+#define HTTP_HOST_BYTES 64
 
-/* libwebsockets has decoded the path and taken the query apart: together again, encoded, so that nothing in a name is taken for a
- * mark. `out` has HTTP_TARGET_ENCODED_MAX bytes. Bytes written; 0: longer than HTTP_TARGET_MAX before it was encoded. */
-size_t http_target(struct lws *wsi, struct bytes path, uint8_t *out);
+struct http_fault {
+    uint32_t status; /* 0: none */
+    const char *text;
+};
+
+/* The target in a request's first line, as it was sent; or what's wrong with that line. */
+struct http_fault http_target(struct http_line line, struct bytes *out);
 
 /* A target that is longer is cut off at these, and gets its 414: else it would fill the header memory, and libwebsockets would hang up. */
 extern const struct lws_token_limits http_limits;

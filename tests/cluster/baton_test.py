@@ -4,7 +4,7 @@ import os
 import signal
 import time
 
-from lab import equal, run, until
+from lab import Relay, equal, path_of, run, until
 
 # Quick enough for a test; the margin and the weights stay as they are by default.
 QUICK = {'min_tenure_ms': 100, 'holder_grace_ms': 100,
@@ -157,6 +157,31 @@ def handed_off(lab):
               code=2)
 
 
+def verified_when_nobody_is_left(lab):
+    """Of a scope that is vacant or gone no epoch is the current one: an answer, not a refusal. So it is with claims."""
+    cluster = lab.cluster(size=1)
+    only = lab.session(cluster, 'acme/alice', 'laptop', 'tab-1')
+    epoch = only.wait(role='leader', scope='acme/alice')['epoch']
+    lab.baton(cluster, 'verify', 'acme/alice', epoch)
+    only.process.signal(signal.SIGTERM)
+    equal('exit code', only.process.ended(), 0)
+    relay = Relay(cluster)
+    for scope in (['acme/alice'], ['acme/alice', 'laptop'], ['none/such']):
+        for more in ([], ['--stale']):
+            found = lab.baton(cluster, 'verify', *scope, epoch, *more, code=4)
+            found = found[0] if isinstance(found, list) else found
+            equal('verify %r' % scope, (found['current'], found['epoch'],
+                                        found['valid'], found['holder']),
+                  ('0', epoch, False, '0'))
+        said, _ = lab.plain(cluster, 'verify', *scope, epoch, code=4)
+        assert 'current 0' in said, said
+        made = relay.ask(claim={
+            'scope': path_of('/'.join(scope)), 'session': int(only.id),
+            'epoch': int(epoch), 'lease': relay.lease})
+        equal('claim', (made.status, made.verify.valid, made.verify.current),
+              ('OK', False, 0))
+
+
 def handed_to_another_device(lab):
     cluster = lab.cluster()
     laptop = lab.session(cluster, 'acme/alice', 'laptop', 'tab-1')
@@ -232,10 +257,33 @@ def elect_passes_the_exit_code(lab):
     missing = lab.background(cluster, 'elect', 'jobs/nightly', '--',
                              '/no/such/program')
     equal('exit code', missing.process.ended(), 127)
+    folder = lab.background(cluster, 'elect', 'jobs/nightly', '--', '/')
+    equal('exit code', folder.process.ended(), 126)
+
+
+def elect_hands_over_its_words(lab):
+    """COMMAND has its own arguments, each once, also those that look like options of baton's."""
+    cluster = lab.cluster(size=1)
+    out = os.path.join(lab.folder, 'out')
+    show = ['sh', '-c', 'printf "<%%s>" "$@" >%s' % out, 'sh']
+    words = ['a', '--json', '--', '--endpoints', 'x']
+    runner = lab.background(cluster, 'elect', 'jobs/words', '--', *show,
+                            *words)
+    equal('exit code', runner.process.ended(), 0)
+    with open(out, encoding='utf-8') as file:
+        equal('arguments', file.read(), ''.join('<%s>' % one for one in words))
 
 
 # Writes that it runs, and its own pid; takes its time to stop on SIGTERM, and writes that it did.
-WORKER = '''trap 'sleep 0.3; echo "%(name)s stops" >>%(out)s; exit 9' TERM
+# Beside it in its group, in a session of its own, and left behind by its parent: three more, whose pids it writes.
+WORKER = '''sleep 1000 & kin=$!
+setsid -f sh -c 'echo $$ >%(out)s.%(name)s; exec sleep 1000'
+while ! test -s %(out)s.%(name)s; do sleep 0.01; done
+(sh -c 'echo $$ >%(out)s.%(name)s.left; exec sleep 1000' &)
+while ! test -s %(out)s.%(name)s.left; do sleep 0.01; done
+echo $kin >>%(out)s.%(name)s
+cat %(out)s.%(name)s.left >>%(out)s.%(name)s
+trap 'sleep 0.3; echo "%(name)s stops" >>%(out)s; exit 9' TERM
 echo "%(name)s runs $$ $BATON_EPOCH" >>%(out)s
 while :; do sleep 0.02; done'''
 
@@ -262,6 +310,13 @@ def runs(out, name):
     return int(words[2]), int(words[3])
 
 
+def kin(out, name):
+    """The pids of what it started."""
+    found = [int(line) for line in lines_of('%s.%s' % (out, name))]
+    equal('started', len(found), 3)
+    return found
+
+
 def alive(pid):
     try:
         with open('/proc/%d/stat' % pid, encoding='utf-8') as file:
@@ -279,12 +334,57 @@ def elect_after_kill(lab):
     second = elect(lab, cluster, out, 'two', '--ttl', '1s')
     until('both campaign', lambda: len(lab.sessions(cluster, 'acme')) == 2)
     equal('only the first runs', len(lines_of(out)), 1)
+    started = kin(out, 'one')
+    assert all(alive(one) for one in started)
     first.kill()
     _, later = runs(out, 'two')
     assert not alive(pid), 'the first command still runs beside the second'
+    equal('of the first one runs on', [one for one in started if alive(one)],
+          [])
     assert later > epoch
+    started = kin(out, 'two')
     second.process.signal(signal.SIGTERM)
     equal('exit code', second.process.ended(), 9)
+    equal('it left behind', [one for one in started if alive(one)], [])
+
+
+def elect_while_stopped(lab):
+    """SIGSTOP: it can neither renew its lease nor stop its command, which ends all the same before somebody else's begins."""
+    cluster = lab.cluster()
+    quick(lab, cluster)
+    out = os.path.join(lab.folder, 'out')
+    first = elect(lab, cluster, out, 'one', '--ttl', '2s')
+    pid, epoch = runs(out, 'one')
+    started = kin(out, 'one')
+    second = elect(lab, cluster, out, 'two', '--ttl', '2s')
+    until('both campaign', lambda: len(lab.sessions(cluster, 'acme')) == 2)
+    first.process.signal(signal.SIGSTOP)
+    _, later = runs(out, 'two')
+    equal('of the first one runs on',
+          [one for one in [pid] + started if alive(one)], [])
+    assert later > epoch
+    # It was asked to stop in good time.
+    assert 'one stops' in lines_of(out), lines_of(out)
+    first.process.signal(signal.SIGCONT)
+    equal('exit code', first.process.ended(), 9)
+    second.process.signal(signal.SIGTERM)
+    equal('exit code', second.process.ended(), 9)
+
+
+def elect_without_its_guard(lab):
+    """Whoever kills the guard ends COMMAND, with all that it started: those come to elect."""
+    cluster = lab.cluster()
+    out = os.path.join(lab.folder, 'out')
+    first = elect(lab, cluster, out, 'one')
+    pid, _ = runs(out, 'one')
+    started = kin(out, 'one')
+    with open('/proc/%d/stat' % pid, encoding='utf-8') as file:
+        guard = int(file.read().rsplit(')', 1)[1].split()[1])
+    assert guard != first.process.pid
+    os.kill(guard, signal.SIGKILL)
+    equal('exit code', first.process.ended(), 137)
+    equal('it left behind',
+          [one for one in [pid] + started if alive(one)], [])
 
 
 def elect_loses_by_handoff(lab):
@@ -328,6 +428,9 @@ def elect_without_a_cluster(lab):
 if __name__ == '__main__':
     run([elected_by_capability, explained, leader_tab_dies,
          leader_device_dies, closing_passes_on_at_once, handed_off,
+         verified_when_nobody_is_left,
          handed_to_another_device, resigned_and_demoted, policies,
-         elect_passes_the_exit_code, elect_after_kill, elect_loses_by_handoff,
+         elect_passes_the_exit_code, elect_hands_over_its_words,
+         elect_after_kill, elect_while_stopped, elect_without_its_guard,
+         elect_loses_by_handoff,
          elect_without_a_cluster])

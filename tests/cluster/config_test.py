@@ -90,12 +90,34 @@ def in_a_file(lab):
             (['', '', 'election-ms = soon'], (':3', 'election-ms', 'soon',
                                               '60000')),
             (['election-ms'], (':1', 'name = value')),
-            (['[section]', 'election-ms = 300'], (':2', '[section]'))):
+            (['[section]', 'election-ms = 300'], (':1: ', '[section]')),
+            (['# x', '[x]'], (':2: ', '[x]')),
+            (['election-ms = 500 # half'], (
+                ':1: a comment needs a line of its own', 'election-ms')),
+            (['election-ms = 500#half'], (
+                ':1: election-ms', '60000', 'a comment needs a line')),
+            (['admin = /tmp/x # there'], (
+                ':1: a comment needs a line of its own', 'admin')),
+            (['election-ms = 5\x1b[2J'], ('got "5\\x1b[2J"',))):
         write(*lines + good)
         refused(['--config', path], path, *words)
     write(*good + ['heartbeat-ms = 7'])
     refused(['--config', path], '%s:%d' % (path, len(good) + 1), '10')
     refused(['--config', path + '.missing'], path + '.missing')
+
+
+def of_another_cluster(lab):
+    """Clusters are told apart by numbers made from their names: the sentence has the name, too."""
+    _, settings = settings_of(lab)
+    process = lab.spawn('batond', [BATOND] + flags(settings),
+                        os.path.join(lab.folder, 'first.log'))
+    until('it starts', lambda: ' started ' in process.said())
+    process.signal(signal.SIGTERM)
+    equal('exit code', process.ended(), 0)
+    said = refused(flags(dict(settings, cluster='shop')),
+                   'belongs to another cluster than "shop"', settings['data'],
+                   'made from', code=1)
+    assert 'start_failed' in said, said
 
 
 def flags_win(lab):
@@ -251,6 +273,7 @@ def settings_differ(lab):
 
 
 if __name__ == '__main__':
-    run([settings_differ, unknown_ones, out_of_range, in_a_file, flags_win,
+    run([settings_differ, unknown_ones, out_of_range, in_a_file,
+         of_another_cluster, flags_win,
          help_names_them_all, cannot_start, files_that_cannot_be_used,
          log_lines])

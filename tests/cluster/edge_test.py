@@ -323,6 +323,60 @@ def http_reads(lab):
     equal('stale', (code, json.loads(text)['consistency']), (200, 'stale'))
 
 
+def no_figure_without_a_measurement(lab):
+    cluster = lab.cluster(size=1)
+    bench = ('bench', 'renew', '--sessions', 10, '--clients', 1)
+    refused = lab.baton(cluster, *bench, '--seconds', 1, code=4)
+    assert 'nothing was measured' in refused['message'] and \
+        '--ttl' in refused['message'], refused
+    found = lab.baton(cluster, *bench, '--seconds', 2, '--ttl', '1s')
+    assert found['total'] > 0, found
+
+
+def status_says_how_many_more(lab):
+    """The table of batons is cut, and says so."""
+    cluster = lab.cluster(size=1)
+    relay = Relay(cluster)
+    for at in range(10):
+        relay.open('acme/g%d/d' % at, 't')
+    found = lab.baton(cluster, 'status')
+    equal('all', (len(found['batons']), found['batons_more']), (20, 0))
+    said, _ = lab.plain(cluster, 'status')
+    assert 'more' not in said, said
+    relay.open('acme/last/d', 't')
+    found = lab.baton(cluster, 'status')
+    equal('cut', (len(found['batons']), found['batons_more']), (20, 2))
+    said, _ = lab.plain(cluster, 'status')
+    assert said.endswith('... and 2 more: baton sessions NS\n'), said
+    page = json.loads(cluster.nodes[1].get('/status')[2])
+    equal('HTTP', page['batons_more'], 2)
+
+
+def http_names_are_as_sent(lab):
+    """The scope that was asked for, or a refusal: never another one."""
+    cluster = lab.cluster(size=1)
+    node = cluster.nodes[1]
+    relay = Relay(cluster)
+    names = ['g', 'g+', 'g ', '.', '..', '%2f', '%0a', 'g?', 'g;', 'g#', '&=']
+    for at, name in enumerate(names):
+        path = {'namespace': 'h', 'group': name, 'device': 'd'}
+        equal('open %r' % name, relay.command('open_session', opening(
+            path=path, tab='tab-%d' % at)).status, 'OK')
+    for name in names:
+        quoted = urllib.parse.quote(name, safe='+')
+        for written in (quoted, quoted.replace('.', '%2e')):
+            code, _, text = node.get('/v1/leader/h/' + written)
+            equal('%s: %s' % (written, text), code, 200)
+            equal(written, json.loads(text)['scope'], 'h/' + name)
+    for written, wanted in (
+            ('h/g%0a', 400), ('h/g%0d', 400), ('h/g%0ax', 400),
+            ('h%2Fg', 400), ('h%2fg/d', 400), ('%2e%2e/h/g', 404),
+            ('x/../h/g', 400), ('h//g', 400), ('./h/g', 404), ('h/g/', 400),
+            ('h/g%20x', 404)):
+        code, _, text = node.get('/v1/leader/' + written)
+        equal('%s: %s' % (written, text), code, wanted)
+
+
 def http_pages(lab):
     cluster = lab.cluster(size=1)
     relay = Relay(cluster)
@@ -342,4 +396,5 @@ def http_pages(lab):
 if __name__ == '__main__':
     run([bad_names, bad_leases, bad_capabilities, bad_commands,
          limits_are_named, watch_limits_are_named, command_line_refuses,
-         http_metrics, http_health, http_reads, http_pages])
+         no_figure_without_a_measurement, status_says_how_many_more,
+         http_metrics, http_health, http_reads, http_names_are_as_sent, http_pages])

@@ -182,11 +182,18 @@ static void options(void **state)
 static void globals(void **state)
 {
     (void)state;
-    char *argv[] = {
-        (char *)"baton",  (char *)"leader",       (char *)"--json",
-        (char *)"acme/a", (char *)"--timeout=2s", (char *)"--endpoints",
-        (char *)"h:1",    (char *)"--",           (char *)"--json"};
-    int argc = (int)countof(argv);
+    char *argv[] = {(char *)"baton",
+                    (char *)"leader",
+                    (char *)"--json",
+                    (char *)"acme/a",
+                    (char *)"--timeout=2s",
+                    (char *)"--endpoints",
+                    (char *)"h:1",
+                    (char *)"--",
+                    (char *)"--json",
+                    (char *)"--endpoints",
+                    NULL};
+    int argc = (int)countof(argv) - 1;
     struct cli c = {.timeout_ms = 5000};
     bool help = false;
     bool version = false;
@@ -195,13 +202,31 @@ static void globals(void **state)
     assert_true(c.json);
     assert_int_equal(c.timeout_ms, 2000);
     assert_string_equal(c.endpoints, "h:1");
-    assert_int_equal(argc, 5);
+    assert_int_equal(argc, 6);
     assert_string_equal(argv[2], "acme/a");
     assert_string_equal(argv[4], "--json");
-    char *none[] = {(char *)"baton", (char *)"--timeout", (char *)"0"};
-    argc = 3;
-    assert_int_equal(cli_parse_globals(&c, &argc, none, &help, &version),
-                     CLI_USAGE);
+    assert_string_equal(argv[5], "--endpoints");
+    /* What's behind it goes to exec: it must end there. */
+    assert_null(argv[6]);
+    /* A timeout of 0; one twice; -- is no value; a flag twice says what it says once. */
+    static const struct {
+        const char *words[5];
+        int rc;
+    } rows[] = {
+        {{"--timeout", "0"}, CLI_USAGE},
+        {{"--timeout", "1s", "--timeout", "1s"}, CLI_USAGE},
+        {{"--endpoints=h:1", "leader", "--endpoints", "h:1"}, CLI_USAGE},
+        {{"elect", "a/b", "--endpoints", "--", "--json"}, CLI_USAGE},
+        {{"--json", "leader", "--json"}, CLI_DONE},
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        char *line[7] = {(char *)"baton"};
+        for (argc = 1; argc <= 5 && rows[i].words[argc - 1] != NULL; argc++) {
+            line[argc] = (char *)rows[i].words[argc - 1];
+        }
+        assert_int_equal(cli_parse_globals(&c, &argc, line, &help, &version),
+                         rows[i].rc);
+    }
 }
 
 /* --- what verbs refuse, before they ask anybody ------------------------------------------------------------------ */
@@ -302,6 +327,14 @@ static const struct refused refusals[] = {
      {"--pipeline must be from 1 to 8000, not 8001"}},
     {{"bench", "open", "--tabs", "0"},
      {"--tabs must be a whole number from 1", "\"0\""}},
+    {{OPEN_DT, "--group", "c/d"}, {"--group is given twice"}},
+    {{"elect", "a/b", "--tab", "--", "true"}, {"--tab needs a value"}},
+    {{"leader", "acme"},
+     {"\"acme\" names a namespace alone: expected NAMESPACE/GROUP"}},
+    {{"elect", "acme", "--", "true"}, {"\"acme\" names a namespace alone"}},
+    {{"verify", "acme", "7"}, {"\"acme\" names a namespace alone"}},
+    {{"leader"}, {"NAMESPACE/GROUP is missing"}},
+    {{"events", "--from", "1\x1b[2J\n"}, {"not \"1\\x1b[2J\\x0a\""}},
     {{"bench", "close"}, {"open, renew, leader, watch or churn", "\"close\""}},
     {{OPEN_DT, "--cap", "battery=101"}, {"battery must be from 0 to 100"}},
 };
@@ -352,6 +385,23 @@ static void verbs_refuse(void **state)
         assert_null(c.b);
         free(said);
     }
+}
+
+static void long_words_are_cut(void **state)
+{
+    (void)state;
+    static char word[100001];
+    memset(word, 'x', sizeof word - 1);
+    const char *const words[WORDS_MAX] = {"status", word};
+    struct cli c = {.endpoints = "127.0.0.1:1", .timeout_ms = 50};
+    int code = 0;
+    char *said = say(words, &c, &code);
+    assert_int_equal(code, CLI_USAGE);
+    assert_true(strlen(said) < 2000);
+    assert_non_null(strstr(said, "too many arguments, from \"xxx"));
+    assert_non_null(strstr(said, "x ... x"));
+    assert_non_null(strstr(said, "x\" on\n"));
+    free(said);
 }
 
 static void endpoints_are_named(void **state)
@@ -431,11 +481,17 @@ static void every_verb_has_help(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(durations),    cmocka_unit_test(numbers),
-        cmocka_unit_test(scopes),       cmocka_unit_test(capabilities),
-        cmocka_unit_test(options),      cmocka_unit_test(globals),
-        cmocka_unit_test(verbs_refuse), cmocka_unit_test(endpoints_are_named),
-        cmocka_unit_test(exit_codes),   cmocka_unit_test(every_verb_has_help),
+        cmocka_unit_test(durations),
+        cmocka_unit_test(numbers),
+        cmocka_unit_test(scopes),
+        cmocka_unit_test(capabilities),
+        cmocka_unit_test(options),
+        cmocka_unit_test(globals),
+        cmocka_unit_test(verbs_refuse),
+        cmocka_unit_test(long_words_are_cut),
+        cmocka_unit_test(endpoints_are_named),
+        cmocka_unit_test(exit_codes),
+        cmocka_unit_test(every_verb_has_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

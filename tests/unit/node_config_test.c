@@ -336,8 +336,19 @@ static void test_wrong_files(void **state)
         {"id = 1\nthis is no setting\n",
          ":2: expected `name = value`, or a comment behind #"},
         {"[node]\nid = 1\n",
-         ":2: expected `name = value` lines without sections, found one in "
-         "[node]"},
+         ":1: expected `name = value` lines without sections, found [node]"},
+        {"election-ms = 500 # half\n",
+         ":1: a comment needs a line of its own, got \"election-ms = 500 # "
+         "half\""},
+        {"# one\n  ; two\nelection-ms = 500\t; half\n",
+         ":3: a comment needs a line of its own, got \"election-ms = "
+         "500\t; half\""},
+        {"cluster = shop # ours\n",
+         ":1: a comment needs a line of its own, got \"cluster = shop # "
+         "ours\""},
+        {"election-ms = 500#half\n",
+         ":1: election-ms: expected a whole number from 100 to 60000, got "
+         "\"500#half\"; a comment needs a line of its own"},
         {"id = 1\nid = 2\n", ":2: id is given twice: expected it once"},
         {"id = 1\n  id = 2\n", ":2: id is given twice: expected it once"},
         /* The first mistake is the one that's told. */

@@ -305,6 +305,10 @@ static void test_parameters(void **state)
                               "expected consistency"},
         {"leader/ns/g?stale=", "there is no parameter \\\"stale\\\" here"},
         {"leader/ns/g?stale=maybe", "there is no parameter \\\"stale\\\""},
+        {"leader/ns/g??", "there is no parameter \\\"?\\\" here"},
+        {"leader/ns/g?%zz=1", "malformed parameter: expected two hex digits"},
+        {"leader/ns/g?consistency=%4", "malformed parameter"},
+        {"leader/ns/g?consistency=st+ale", "got \\\"st+ale\\\""},
         {"leader/ns/g?=1", "there is no parameter \\\"\\\" here"},
         {"leader/ns/g?limit=1", "there is no parameter \\\"limit\\\" here"},
         {"leader/ns/g?cursor=1", "there is no parameter \\\"cursor\\\" here"},
@@ -339,6 +343,8 @@ static void test_parameters(void **state)
         }
     }
     assert_int_equal(get("/v1/sessions/ns?"), 200);
+    assert_int_equal(get("/v1/sessions/ns?&consistency=stale&"), 200);
+    assert_int_equal(get("/v1/sessions/ns?c%6Fnsistency=st%61le"), 200);
     assert_int_equal(get("/v1/sessions/ns?&&limit=1&&cursor=0&"), 200);
     /* Health checks add what gets them past caches. */
     assert_int_equal(get("/readyz?nocache=1"), 200);
@@ -370,6 +376,19 @@ static void test_leader(void **state)
     assert_int_equal(get("/v1/leader/acme/ann%20%C3%A9?consistency=stale"),
                      200);
     assert_true(has("\"consistency\":\"stale\""));
+    /* Each is decoded once, and is what it says. */
+    static const char *const names[][2] = {
+        {".", "."}, {"..", "%2e%2E"}, {"g+", "g+"}, {"%2f", "%252f"}};
+    for (size_t i = 0; i < countof(names); i++) {
+        char text[64];
+        (void)snprintf(text, sizeof text, "acme/%s/d/t1", names[i][0]);
+        (void)open_session(lease, text);
+        (void)snprintf(text, sizeof text, "/v1/leader/acme/%s", names[i][1]);
+        assert_int_equal(get(text), 200);
+        (void)snprintf(text, sizeof text, "\"scope\":\"acme/%s\"", names[i][0]);
+        assert_true(has(text));
+    }
+    assert_int_equal(get("/v1/leader/acme/g%20"), 404);
     /* Asked for, but not turned on: by a round. */
     assert_int_equal(get("/v1/leader/acme/ann%20%C3%A9?consistency=lease"),
                      200);

@@ -97,11 +97,46 @@ static void test_knows_a_name(void **state)
     assert_false(utf8_is_text(nul, 8));
 }
 
+static void test_shows(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *in;
+        const char *out;
+    } rows[] = {
+        {"", ""},
+        {"plain \xC3\xA9", "plain \xC3\xA9"},
+        {"a\x1b[2Jb\n\t\x7f", "a\\x1b[2Jb\\x0a\\x09\\x7f"},
+        {"\xC2\x9B", "\\xc2\\x9b"},
+        {"\xff\xc3", "\\xff\\xc3"},
+        {"123456789012345678901234567890123456789012345678901234567890123",
+         "123456789012345678901234567890123456789012345678901234567890123"},
+        {"1234567890123456789012345678901234567890123456789012345678901234",
+         "123456789012345678901234567890123456789 ... "
+         "6789012345678901234"},
+    };
+    char out[64];
+    for (size_t i = 0; i < countof(rows); i++) {
+        utf8_show(view(rows[i].in), out, sizeof out);
+        assert_string_equal(out, rows[i].out);
+    }
+    static char large[100001];
+    for (size_t i = 0; i + 1 < sizeof large; i++) {
+        large[i] = "\xC3\xA9\x01"[i % 3];
+    }
+    for (size_t from = 0; from < 3; from++) {
+        utf8_show(view(large + from), out, sizeof out);
+        assert_true(strlen(out) > 48);
+        assert_true(utf8_is_text(view(out), sizeof out));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reads_one_code_point),
         cmocka_unit_test(test_knows_a_name),
+        cmocka_unit_test(test_shows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
