@@ -24,8 +24,12 @@ static bool checkpoint_from(struct turn *t, const Pb__SnapshotChunk *chunk,
     return true;
 }
 
+/* Both answers name our term, which must be on disk by then (R3). If it isn't, nothing is said, and the sender asks again. */
 static void send_ack(struct turn *t, raft_id to)
 {
+    if (!raft_term_stored(t->raft)) {
+        return;
+    }
     Pb__PeerFrame frame = PB__PEER_FRAME__INIT;
     Pb__SnapshotChunk chunk = PB__SNAPSHOT_CHUNK__INIT;
     frame.version = PROTOCOL_VERSION;
@@ -40,6 +44,9 @@ static void send_ack(struct turn *t, raft_id to)
 
 static void send_done(struct turn *t, raft_id to, raft_index index, bool ok)
 {
+    if (!raft_term_stored(t->raft)) {
+        return;
+    }
     Pb__PeerFrame frame = PB__PEER_FRAME__INIT;
     frame.version = PROTOCOL_VERSION;
     frame.type = RAFT_SNAPSHOT_REPLY;

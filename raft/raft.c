@@ -395,6 +395,11 @@ raft_term raft_term_now(const struct raft *r)
     return r->term;
 }
 
+bool raft_term_stored(const struct raft *r)
+{
+    return durable_hard_stored(&r->durable);
+}
+
 raft_id raft_vote_now(const struct raft *r)
 {
     return r->vote;
