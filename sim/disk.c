@@ -85,11 +85,17 @@ static int compare(struct bytes a, struct bytes b)
 
 uint32_t sim_items_find(const struct sim_items *items, struct bytes key)
 {
-    uint32_t at = 0;
-    while (at < items->n && compare(items->at[at].key, key) < 0) {
-        at++;
+    uint32_t low = 0;
+    uint32_t high = items->n;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (compare(items->at[middle].key, key) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
     }
-    return at;
+    return low;
 }
 
 static void put_row(struct sim_items *rows, struct bytes key,
@@ -265,8 +271,10 @@ static void apply_event(struct sim_disk *d, const struct sim_item *item)
     if (item->index < d->events_base) {
         return;
     }
-    while (at < d->events.n && d->events.at[at].index < item->index) {
-        at++;
+    /* Most come at the end. */
+    at = d->events.n;
+    while (at > 0 && d->events.at[at - 1].index >= item->index) {
+        at--;
     }
     if (at < d->events.n && d->events.at[at].index == item->index) {
         return; /* a restart replays: the same ones */
@@ -312,6 +320,21 @@ static bool entry_at(const struct sim_disk *d, raft_index index,
     *out = (struct raft_pos){item->index, item->term};
     *out_chain = item->chain;
     return true;
+}
+
+bool sim_disk_entry(const struct sim_disk *d, raft_index index,
+                    raft_term *out_term, uint64_t *out_chain)
+{
+    struct raft_pos pos = {0, 0};
+    bool there = entry_at(d, index, &pos, out_chain);
+    *out_term = pos.term;
+    return there;
+}
+
+raft_term sim_disk_term(const struct sim_disk *d, raft_id *out_vote)
+{
+    *out_vote = d->vote;
+    return d->term;
 }
 
 static void apply_checkpoint(struct sim_disk *d,

@@ -1,4 +1,4 @@
-/* disk.h - the inside of store.h: what is on disk, for store.c (batches, reads) and disk.c (carrying out). */
+/* disk.h - the inside of store.h: what is on disk, for store.c (batches, reads), disk.c (carrying out) and store_text.c. */
 #ifndef SIM_DISK_H
 #define SIM_DISK_H
 
@@ -62,6 +62,10 @@ struct sim_op {
     raft_id vote;
     struct store_checkpoint checkpoint; /* config is owned */
 };
+
+/* What the oldest batch that waits has; false: none waits. */
+bool sim_store_oldest(const struct store *s, const struct sim_op **out_ops,
+                      uint32_t *out_n);
 
 void *sim_alloc(size_t n);
 struct bytes sim_copy(struct bytes b);

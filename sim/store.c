@@ -57,6 +57,7 @@ struct store {
     enum store_failure failure; /* of the next write */
     char error[256];
     bool failed;
+    struct sim_store_hooks hooks;
 };
 
 /* --- batches ----------------------------------------------------------------------------------------------------------- */
@@ -107,6 +108,9 @@ void store_put_hard_state(struct store *s, raft_term term, raft_id vote)
 void store_truncate(struct store *s, raft_index from)
 {
     ASSERT(from > 0);
+    if (s->hooks.truncate != NULL) {
+        s->hooks.truncate(s->hooks.arg, from);
+    }
     add(s, SIM_TRUNCATE, none, none)->item.index = from;
 }
 
@@ -115,6 +119,9 @@ void store_append(struct store *s, const struct store_entry *entry)
     ASSERT(entry->index > 0);
     ASSERT(entry->term > 0);
     ASSERT(entry->kind >= RAFT_NORMAL && entry->kind <= RAFT_CONFIG);
+    if (s->hooks.append != NULL) {
+        s->hooks.append(s->hooks.arg, entry);
+    }
     struct sim_op *op = add(s, SIM_APPEND, none, entry->data);
     op->item.index = entry->index;
     op->item.term = entry->term;
@@ -145,11 +152,17 @@ static void add_checkpoint(struct store *s, enum sim_op_type type,
 
 void store_put_checkpoint(struct store *s, const struct store_checkpoint *c)
 {
+    if (s->hooks.checkpoint != NULL) {
+        s->hooks.checkpoint(s->hooks.arg, c);
+    }
     add_checkpoint(s, SIM_CHECKPOINT, c);
 }
 
 void store_put_event(struct store *s, raft_index revision, struct bytes batch)
 {
+    if (s->hooks.event != NULL) {
+        s->hooks.event(s->hooks.arg, revision, batch);
+    }
     add(s, SIM_EVENT, none, batch)->item.index = revision;
 }
 
@@ -176,6 +189,9 @@ void store_incoming_row(struct store *s, struct bytes key, struct bytes value)
 
 void store_incoming_install(struct store *s, const struct store_checkpoint *c)
 {
+    if (s->hooks.install != NULL) {
+        s->hooks.install(s->hooks.arg, c);
+    }
     add_checkpoint(s, SIM_INCOMING_INSTALL, c);
 }
 
@@ -420,6 +436,11 @@ void store_read_incoming(struct store *s, uint64_t tag)
 
 /* --- writing ------------------------------------------------------------------------------------------------------------- */
 
+void sim_store_observe(struct store *s, const struct sim_store_hooks *hooks)
+{
+    s->hooks = *hooks;
+}
+
 bool sim_store_write(struct store *s)
 {
     struct batch *b = s->waiting;
@@ -493,6 +514,17 @@ void store_stats(const struct store *s, struct store_stats *out)
         .batches_waiting = sim_store_waiting(s),
         .queue_bytes = s->queue_bytes,
     };
+}
+
+bool sim_store_oldest(const struct store *s, const struct sim_op **out_ops,
+                      uint32_t *out_n)
+{
+    if (s->waiting == NULL) {
+        return false;
+    }
+    *out_ops = s->waiting->ops;
+    *out_n = s->waiting->n;
+    return true;
 }
 
 /* --- opening, closing ------------------------------------------------------------------------------------------------------ */
@@ -604,96 +636,4 @@ bool store_rows_next(struct store *s, uint64_t *cursor, struct bytes *out_key,
 void store_rows_end(struct store *s)
 {
     s->walking = false;
-}
-
-/* --- text ------------------------------------------------------------------------------------------------------------------- */
-
-struct counts {
-    raft_index append_first;
-    raft_index append_last;
-    uint32_t rows_n;
-    uint32_t deleted_n;
-    uint32_t events_n;
-    uint32_t incoming_n;
-};
-
-static void count_op(const struct sim_op *op, struct counts *c)
-{
-    if (op->type == SIM_APPEND) {
-        c->append_first =
-            c->append_first == 0 ? op->item.index : c->append_first;
-        c->append_last = op->item.index;
-    }
-    c->rows_n += op->type == SIM_PUT_ROW;
-    c->deleted_n += op->type == SIM_DELETE_ROW;
-    c->events_n += op->type == SIM_EVENT;
-    c->incoming_n += op->type == SIM_INCOMING_ROW;
-}
-
-static size_t say(char *out, size_t bytes, size_t at, const char *name,
-                  uint64_t value)
-{
-    if (at >= bytes) {
-        return at;
-    }
-    int n = snprintf(out + at, bytes - at, " %s=%llu", name,
-                     (unsigned long long)value);
-    return n < 0 ? at : at + (size_t)n;
-}
-
-static size_t say_op(char *out, size_t bytes, size_t at,
-                     const struct sim_op *op)
-{
-    switch (op->type) {
-    case SIM_HARD_STATE:
-        at = say(out, bytes, at, "term", op->item.term);
-        return say(out, bytes, at, "vote", op->vote);
-    case SIM_TRUNCATE:
-        return say(out, bytes, at, "truncate", op->item.index);
-    case SIM_CHECKPOINT:
-        return say(out, bytes, at, "checkpoint", op->checkpoint.pos.index);
-    case SIM_TRIM_LOG:
-        return say(out, bytes, at, "trim_log", op->item.index);
-    case SIM_TRIM_EVENTS:
-        return say(out, bytes, at, "trim_events", op->item.index);
-    case SIM_INCOMING_BEGIN:
-        return say(out, bytes, at, "incoming", op->checkpoint.pos.index);
-    case SIM_INCOMING_INSTALL:
-        return say(out, bytes, at, "install", op->checkpoint.pos.index);
-    case SIM_APPEND:
-    case SIM_PUT_ROW:
-    case SIM_DELETE_ROW:
-    case SIM_EVENT:
-    case SIM_INCOMING_ROW:
-        break; /* counted */
-    }
-    return at;
-}
-
-void sim_store_text(const struct store *s, char *out, size_t out_bytes)
-{
-    const struct batch *b = s->waiting;
-    struct counts c = {0};
-    size_t at = 0;
-    out[0] = 0;
-    if (b == NULL) {
-        return;
-    }
-    for (uint32_t i = 0; i < b->n; i++) {
-        at = say_op(out, out_bytes, at, &b->ops[i]);
-        count_op(&b->ops[i], &c);
-    }
-    const struct {
-        const char *name;
-        uint64_t value;
-    } totals[] = {
-        {"first", c.append_first}, {"last", c.append_last},
-        {"rows", c.rows_n},        {"deleted", c.deleted_n},
-        {"events", c.events_n},    {"incoming_rows", c.incoming_n},
-    };
-    for (size_t i = 0; i < countof(totals); i++) {
-        if (totals[i].value > 0) {
-            at = say(out, out_bytes, at, totals[i].name, totals[i].value);
-        }
-    }
 }

@@ -36,7 +36,23 @@ void sim_disk_set_row(struct sim_disk *d, struct bytes key, struct bytes value);
 uint64_t sim_disk_hash(const struct sim_disk *d);
 void sim_disk_set_hash(struct sim_disk *d, uint64_t hash);
 
+/* What is on it; false: the log doesn't have that entry (any more). */
+bool sim_disk_entry(const struct sim_disk *d, raft_index index,
+                    raft_term *out_term, uint64_t *out_chain);
+raft_term sim_disk_term(const struct sim_disk *d, raft_id *out_vote);
+
+/* Who looks on: called for what the store is given, when it's given it; not for what gets to the disk. Any may be NULL. */
+struct sim_store_hooks {
+    void *arg;
+    void (*append)(void *arg, const struct store_entry *entry);
+    void (*truncate)(void *arg, raft_index from);
+    void (*checkpoint)(void *arg, const struct store_checkpoint *c);
+    void (*install)(void *arg, const struct store_checkpoint *c);
+    void (*event)(void *arg, raft_index revision, struct bytes batch);
+};
+
 struct store *sim_store_open(struct sim_disk *d, struct store_boot *out);
+void sim_store_observe(struct store *s, const struct sim_store_hooks *hooks);
 /* Batches that aren't written are lost. */
 void sim_store_crash(struct store *s);
 /* Writes the oldest waiting batch; false: none waits. */

@@ -267,6 +267,24 @@ def check(name, function, targets=()):
     return Test('check', name, run, targets)
 
 
+def swarm(folder, first, last):
+    """So many runs of the simulator, each of which must pass."""
+    def run(_options):
+        result = Result()
+        code, output = command(
+            [os.path.join(ROOT, folder, 'baton-sim'), 'swarm', '--seeds',
+             '%d..%d' % (first, last), '--jobs', str(WORKERS)], 600)
+        result.output = output
+        if code == 0:
+            result.passed = 1
+        else:
+            result.fail('%d..%d' % (first, last), how_it_ended(code, 600))
+        return result
+    variant = folder.split('/')[1]
+    return Test('sim', variant, run, [
+        'bin' if variant == 'bin' else 'debug'])
+
+
 def all_tests():
     """In three parts: what runs side by side, what takes both cores by itself, what must have the machine alone."""
     beside = [unit('debug', name, 120) for name in catalog.unit()]
@@ -285,6 +303,9 @@ def all_tests():
             beside.append(Test('install', name, example(name), ['stage']))
     wide = [check('clang-tidy', lambda: checks.clang_tidy(WORKERS),
                   ['compile_commands.json', 'build/debug/proto'])]
+    if os.path.exists(os.path.join(ROOT, 'sim/baton_sim_main.c')):
+        # The second with sanitizers.
+        wide += [swarm('build/bin', 1, 250), swarm('build/debug/sim', 251, 280)]
     alone = [cluster('tests/cluster/%s.py' % name)
              for name in catalog.cluster()]
     alone.append(cluster('tests/dev_test.py'))

@@ -1,0 +1,23 @@
+/* chaos.h - what a seed draws: the cluster, its load, and what goes wrong with them; and how that is taken back. */
+#ifndef SIM_CHAOS_H
+#define SIM_CHAOS_H
+
+#include "sim/world.h"
+
+/* What a run of this seed is made of. */
+void chaos_options(uint64_t seed, struct sim_options *out);
+
+struct chaos;
+/* Faults happen from now on, until chaos_stop(). */
+struct chaos *chaos_start(struct sim_world *w);
+void chaos_stop(struct chaos *c);
+void chaos_free(struct chaos *c);
+/* A random quorum and all clients are made whole, and stay so; what else is broken stays broken. */
+void chaos_heal_core(struct chaos *c);
+void chaos_heal_all(struct chaos *c);
+/* Who was made whole is started again when its process ends, as a supervisor does. Call it now and then. */
+void chaos_tend(struct chaos *c);
+/* Is the node one of those that chaos_heal_core() chose? */
+bool chaos_in_core(const struct chaos *c, raft_id id);
+
+#endif

@@ -1,0 +1,403 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim/oracle.h"
+#include "sim/transport.h"
+#include "sim/world.h"
+
+#define INPUTS_A_TURN 1024u
+/* A turn takes so long, and so long more for each input: a node isn't infinitely fast. */
+#define TURN_US  20u
+#define INPUT_US 3u
+
+/* --- clocks -------------------------------------------------------------------------------------------------------------- */
+
+static uint64_t local_us(const struct sim_clock *c, uint64_t true_us)
+{
+    uint64_t run = true_us - c->since_us;
+    int64_t drift = (int64_t)run * c->ppm / 1000000;
+    return c->base_us + (uint64_t)((int64_t)run + drift);
+}
+
+uint64_t sim_clock_ms(const struct sim_clock *c, uint64_t true_us)
+{
+    return local_us(c, true_us) / 1000;
+}
+
+uint64_t sim_clock_when_us(const struct sim_clock *c, uint64_t ms)
+{
+    if (ms * 1000 <= c->base_us) {
+        return c->since_us;
+    }
+    /* A first guess, and then the few us that integers lose. */
+    uint64_t run = ms * 1000 - c->base_us;
+    int64_t drift = (int64_t)run * c->ppm / 1000000;
+    uint64_t at_us = c->since_us + run;
+    at_us = drift > 0 ? at_us - min_u64((uint64_t)drift, run)
+                      : at_us + (uint64_t)-drift;
+    uint64_t shows = local_us(c, at_us);
+    if (shows < ms * 1000) {
+        at_us += (ms * 1000 - shows) + (ms * 1000 - shows) / 4 + 1;
+    }
+    return at_us;
+}
+
+void sim_clock_rate(struct sim_clock *c, uint64_t true_us, int32_t ppm)
+{
+    c->base_us = local_us(c, true_us);
+    c->since_us = true_us;
+    c->ppm = ppm;
+}
+
+static uint64_t now_ms(const struct sim_node *n)
+{
+    return sim_clock_ms(&n->clock, n->world->now_us);
+}
+
+static uint64_t wall_ms(const struct sim_node *n)
+{
+    return (uint64_t)((int64_t)(1700000000000u + now_ms(n)) +
+                      n->clock.wall_offset_ms);
+}
+
+/* --- starting and ending ------------------------------------------------------------------------------------------------- */
+
+static void on_log(void *arg, int level, const char *line)
+{
+    struct sim_node *n = arg;
+    oracle_log(n, level, line);
+}
+
+static void set_options(const struct sim_node *n, struct turn_options *out)
+{
+    const struct sim_world *w = n->world;
+    const struct sim_options *o = &w->options;
+    turn_options_default(out);
+    out->id = n->id;
+    out->cluster = 7;
+    (void)snprintf(out->version, sizeof out->version, "sim");
+    out->election_ms = o->election_ms;
+    out->heartbeat_ms = o->heartbeat_ms;
+    out->clock_drift_ppm = max_u64(o->drift_ppm, 1000) > 100000
+                               ? 100000u
+                               : (uint32_t)max_u64(o->drift_ppm, 1000);
+    out->seed = sim_mix(o->seed, n->id, n->world->now_us);
+    out->join = n->join;
+    out->lease_reads = o->lease_reads;
+    out->checkpoint_entries = o->checkpoint_entries;
+    out->log_keep_entries = o->log_keep_entries;
+    out->registry_limits = (struct registry_limits){
+        .namespaces_n = 16,
+        .groups_n = 256,
+        .devices_n = 1024,
+        .sessions_n = 4096,
+        .leases_n = 1024,
+        .window_blocks_n = 8192,
+        .scope_extras_n = 1024,
+        .session_extras_n = 4096,
+        .states_n = 64,
+    };
+    out->entries_bytes = 8u << 20;
+    out->entries_n = 4096;
+    out->events_bytes = 1u << 20;
+    out->events_keep_n = 100000;
+    out->pending_max = 1024;
+    out->reads_max = 1024;
+    out->watches_max = 256;
+    out->watches_per_connection_max = 16;
+    out->members_n = o->nodes_n;
+    for (uint32_t i = 0; i < o->nodes_n; i++) {
+        out->members[i].id = i + 1;
+        sim_address(i + 1, 7101, out->members[i].peer);
+        sim_address(i + 1, 7201, out->members[i].client);
+        sim_address(i + 1, 7301, out->members[i].http);
+    }
+    out->log = on_log;
+    out->log_arg = (void *)(uintptr_t)n;
+    out->log_level = w->trace != NULL ? 3 : 2;
+}
+
+static void ended(struct sim_node *n, const char *why)
+{
+    (void)snprintf(n->ended, sizeof n->ended, "%s", why);
+    oracle_node_ended(n, why);
+}
+
+bool sim_node_start(struct sim_node *n)
+{
+    struct turn_options options;
+    struct store_boot boot;
+    char error[512] = "";
+    if (n->up || !n->machine || n->dead) {
+        return false;
+    }
+    set_options(n, &options);
+    turn_common_settings(&options, n->world->settings,
+                         sizeof n->world->settings);
+    n->store = sim_store_open(n->disk, &boot);
+    sim_store_set_read_bytes(n->store, n->world->options.read_bytes);
+    oracle_node_started(n, &boot);
+    const struct turn_start start = {
+        .store = n->store, .boot = &boot, .now_ms = now_ms(n)};
+    n->turn = turn_open(&options, &start, error, sizeof error);
+    if (n->turn == NULL) {
+        sim_store_crash(n->store);
+        n->store = NULL;
+        ended(n, error);
+        return false;
+    }
+    n->up = true;
+    n->paused = false;
+    n->stopping = false;
+    n->busy_us = 0;
+    n->writing_n = 0;
+    n->inputs_end = &n->inputs;
+    n->transport = sim_transport_new(n);
+    turn_set_transport(n->turn, n->transport, now_ms(n));
+    n->run_us = UINT64_MAX;
+    sim_node_wake(n, n->world->now_us);
+    return true;
+}
+
+/* The process is gone, and all that it knew. */
+static void take_down(struct sim_node *n, bool silently)
+{
+    oracle_node_down(n);
+    turn_close(n->turn);
+    sim_store_crash(n->store);
+    sim_transport_free(n->transport);
+    n->turn = NULL;
+    n->store = NULL;
+    n->transport = NULL;
+    n->up = false;
+    n->paused = false;
+    n->run_serial++;
+    n->write_serial++;
+    n->writing_n = 0;
+    n->write_planned = false;
+    n->run_us = UINT64_MAX;
+    sim_net_process_died(n->world->net, n->id, silently);
+}
+
+/* The transaction at hand may have got there before it was known: LMDB's last page decides, all of it or nothing. */
+static void unfinished_write(struct sim_node *n, uint32_t permille)
+{
+    if (n->writing_n == 0 || n->faults.failure != STORE_FAILURE_NONE) {
+        return;
+    }
+    if (sim_chance(&n->random, permille)) {
+        n->world->coverage.kept_unacknowledged++;
+        while (n->writing_n > 0) {
+            n->writing_n--;
+            (void)sim_store_write(n->store);
+        }
+        oracle_stored(n);
+    } else {
+        n->world->coverage.lost_unsynced++;
+    }
+}
+
+void sim_node_kill(struct sim_node *n)
+{
+    if (n->up) {
+        unfinished_write(n, 700);
+        take_down(n, false);
+        n->world->coverage.kills++;
+    }
+}
+
+void sim_node_power_off(struct sim_node *n)
+{
+    if (n->up) {
+        unfinished_write(n, 300);
+        take_down(n, true);
+    }
+    if (n->machine) {
+        n->machine = false;
+        sim_net_machine(n->world->net, n->id, false);
+        n->world->coverage.power_losses++;
+    }
+}
+
+void sim_node_fini(struct sim_node *n)
+{
+    if (n->up) {
+        take_down(n, true);
+    }
+    sim_disk_free(n->disk);
+    sim_disk_free(n->image);
+    n->disk = NULL;
+    n->image = NULL;
+}
+
+void sim_node_stop(struct sim_node *n)
+{
+    if (n->up && !n->stopping) {
+        n->stopping = true;
+        sim_node_wake(n, n->world->now_us);
+    }
+}
+
+void sim_node_pause(struct sim_node *n, bool paused)
+{
+    if (n->up && n->paused != paused) {
+        n->paused = paused;
+        if (!paused) {
+            sim_node_wake(n, n->world->now_us);
+            sim_node_disk(n);
+        }
+    }
+}
+
+bool sim_node_leads(const struct sim_node *n)
+{
+    return n->up && raft_role_now(turn_raft(n->turn)) == RAFT_LEADER;
+}
+
+/* --- the disk --------------------------------------------------------------------------------------------------------------- */
+
+static void written(void *arg, uint64_t serial, uint64_t b)
+{
+    struct sim_node *n = arg;
+    (void)b;
+    if (!n->up || serial != n->write_serial) {
+        return;
+    }
+    n->write_planned = false;
+    if (n->faults.stalled || n->paused) {
+        return; /* sim_node_disk() goes on when they're over */
+    }
+    if (n->faults.failure != STORE_FAILURE_NONE) {
+        sim_store_fail(n->store, n->faults.failure,
+                       n->faults.failure == STORE_FAILURE_DISK_FULL
+                           ? "writing failed: the disk is full"
+                           : "writing or syncing failed: Input/output error");
+        (void)sim_store_write(n->store);
+        n->writing_n = 0;
+    } else {
+        while (n->writing_n > 0) {
+            n->writing_n--;
+            (void)sim_store_write(n->store);
+        }
+        oracle_stored(n);
+    }
+    sim_node_wake(n, n->world->now_us);
+    sim_node_disk(n);
+}
+
+void sim_node_disk(struct sim_node *n)
+{
+    const struct sim_options *o = &n->world->options;
+    if (!n->up || n->paused || n->faults.stalled || n->write_planned) {
+        return;
+    }
+    if (n->writing_n == 0) {
+        /* As the store's writer does: all that waits becomes one transaction. */
+        n->writing_n = sim_store_waiting(n->store);
+    }
+    if (n->writing_n == 0) {
+        return;
+    }
+    uint64_t us = sim_between(&n->random, o->disk_min_us, o->disk_max_us);
+    us *= n->faults.slow > 0 ? n->faults.slow : 1;
+    n->write_planned = true;
+    sim_world_later(n->world, us,
+                    &(struct sim_event){
+                        .happen = written, .arg = n, .a = ++n->write_serial});
+}
+
+/* --- turns ------------------------------------------------------------------------------------------------------------------ */
+
+static void plan(struct sim_node *n)
+{
+    uint64_t at_us = UINT64_MAX;
+    uint64_t deadline_ms = turn_deadline_ms(n->turn);
+    if (n->inputs != NULL || sim_store_has_news(n->store)) {
+        at_us = n->busy_us;
+    } else if (deadline_ms != UINT64_MAX) {
+        at_us = max_u64(sim_clock_when_us(&n->clock, deadline_ms), n->busy_us);
+    }
+    if (at_us != UINT64_MAX) {
+        sim_node_wake(n, at_us);
+    }
+}
+
+static bool after_turn(struct sim_node *n)
+{
+    const char *fatal = turn_fatal(n->turn);
+    char why[512];
+    if (fatal != NULL) {
+        (void)snprintf(why, sizeof why, "%s", fatal);
+        take_down(n, false);
+        ended(n, why);
+        return false;
+    }
+    if (n->stopping && turn_stopped(n->turn)) {
+        /* As store_close() does. */
+        while (sim_store_write(n->store)) {
+        }
+        oracle_stored(n);
+        take_down(n, false);
+        ended(n, "stopped");
+        return false;
+    }
+    return true;
+}
+
+static void one_turn(struct sim_node *n)
+{
+    struct transport_input input;
+    struct store_event event;
+    uint64_t inputs = 0;
+    turn_begin(n->turn, now_ms(n), wall_ms(n));
+    if (n->stopping) {
+        turn_stop(n->turn);
+    }
+    while (store_next(n->store, &event)) {
+        turn_store(n->turn, &event);
+    }
+    bool room = turn_has_room(n->turn);
+    while (inputs < INPUTS_A_TURN &&
+           sim_transport_next(n->transport, room, &input)) {
+        turn_clock(n->turn, now_ms(n));
+        turn_input(n->turn, &input);
+        inputs++;
+    }
+    turn_end(n->turn);
+    n->turns++;
+    n->busy_us = n->world->now_us + TURN_US + inputs * INPUT_US;
+}
+
+static void run(void *arg, uint64_t serial, uint64_t b)
+{
+    struct sim_node *n = arg;
+    (void)b;
+    if (!n->up || serial != n->run_serial) {
+        return;
+    }
+    n->run_us = UINT64_MAX;
+    if (n->paused) {
+        return;
+    }
+    one_turn(n);
+    oracle_turn(n);
+    if (after_turn(n)) {
+        sim_node_disk(n);
+        plan(n);
+    }
+}
+
+void sim_node_wake(struct sim_node *n, uint64_t at_us)
+{
+    at_us = max_u64(max_u64(at_us, n->busy_us), n->world->now_us);
+    if (!n->up || n->paused || at_us >= n->run_us) {
+        return;
+    }
+    n->run_us = at_us;
+    n->run_serial++;
+    sim_queue_put(&n->world->queue, &(struct sim_event){.at_us = at_us,
+                                                        .happen = run,
+                                                        .arg = n,
+                                                        .a = n->run_serial});
+}

@@ -1,0 +1,60 @@
+/* oracle.h - those who know everything, and look on: what the invariants of Raft and of sessions are checked by. Each check names the
+ * invariant that it is (docs/simulation.md lists them) where it fails: grep for "R7". */
+#ifndef SIM_ORACLE_H
+#define SIM_ORACLE_H
+
+#include "sim/client.h"
+
+/* --- raft_oracle.c: what every node does ------------------------------------------------------------------------------------ */
+
+struct raft_oracle *raft_oracle_new(struct sim_world *w);
+void raft_oracle_free(struct raft_oracle *o);
+
+void oracle_log(struct sim_node *n, int level, const char *line);
+void oracle_node_started(struct sim_node *n, const struct store_boot *boot);
+/* It's about to be taken down; its turn is still there. */
+void oracle_node_down(struct sim_node *n);
+/* It ended by itself. */
+void oracle_node_ended(struct sim_node *n, const char *why);
+void oracle_turn(struct sim_node *n);
+void oracle_stored(struct sim_node *n);
+void oracle_peer_send(struct sim_node *n, raft_id to, struct bytes body);
+/* The highest index that is known to be committed, by anybody. */
+raft_index oracle_committed(const struct sim_world *w);
+/* All that's up has applied the same, and everything: L5. False: not yet. */
+bool oracle_converged(const struct sim_world *w);
+
+/* --- session_oracle.c: what leases, sessions, scopes and clients come to ------------------------------------------------------ */
+
+struct session_oracle *session_oracle_new(struct sim_world *w);
+void session_oracle_free(struct session_oracle *o);
+
+/* A node kept what happened at this revision: the first to do so tells everybody, the others must say the same. */
+void oracle_events(struct sim_node *n, raft_index revision, struct bytes batch);
+
+void oracle_op_begin(struct sim_client *c, struct sim_op *op);
+void oracle_op_end(struct sim_client *c, const struct sim_op *op,
+                   const struct baton_reply *reply);
+/* It won't be answered any more: its process is gone. */
+void oracle_op_lost(struct sim_client *c, const struct sim_op *op);
+
+void oracle_belief_begin(struct sim_client *c, struct sim_tab *tab, bool group,
+                         uint64_t epoch);
+void oracle_belief_end(struct sim_client *c, struct sim_tab *tab, bool group);
+/* It does what only a leader may, at a resource that checks epochs. */
+void oracle_write(struct sim_client *c, const struct sim_tab *tab, bool group);
+
+void oracle_watch_reset(struct sim_client *c);
+void oracle_watch_synced(struct sim_client *c, uint64_t revision);
+void oracle_watch_event(struct sim_client *c, const Pb__Event *e);
+
+/* At the end: what must have been told, was. */
+void oracle_end(struct sim_world *w);
+/* True milliseconds that two clients believed in one scope at once. */
+uint64_t oracle_overlap_ms(const struct sim_world *w);
+/* When a client last got an answer that a quorum stands behind. */
+uint64_t oracle_answered_us(const struct sim_world *w);
+/* The longest that there was none. */
+uint64_t oracle_unavailable_ms(const struct sim_world *w);
+
+#endif

@@ -1,0 +1,184 @@
+#include "sim/run.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sim/chaos.h"
+#include "sim/oracle.h"
+
+#define BOOT_US (3 * SIM_S)
+/* So many answers, or a run says nothing. */
+#define OPS_MIN 20u
+
+static struct sim_result *result;
+
+static void fill_in(struct sim_world *w, struct sim_result *out)
+{
+    out->failure = w->failure;
+    out->coverage = w->coverage;
+    out->options = w->options;
+    out->simulated_us = w->now_us;
+    out->events_n = w->events_n;
+    out->trace_hash = w->trace_hash;
+    out->overlap_ms = oracle_overlap_ms(w);
+    out->unavailable_ms = oracle_unavailable_ms(w);
+    out->commits = oracle_committed(w);
+}
+
+/* The product's own invariants are invariants of the run. */
+void assert_failed(const char *condition, const char *file, int line,
+                   const char *function)
+{
+    struct sim_world *w = sim_world_now();
+    if (w != NULL && result != NULL) {
+        w->failure.verdict = SIM_PASS;
+        sim_world_fail(w, SIM_UNSAFE, "ASSERT", "%s:%d: %s: %s", file, line,
+                       function, condition);
+        fill_in(w, result);
+    } else {
+        (void)fprintf(stderr, "baton-sim: %s:%d: %s: ASSERT(%s)\n", file, line,
+                      function, condition);
+    }
+    _exit(1);
+}
+
+/* --- liveness ------------------------------------------------------------------------------------------------------------------------- */
+
+/* Goes on, and looks after those who were healed. */
+static bool go_on(struct sim_world *w, struct chaos *c, uint64_t us)
+{
+    uint64_t until = w->now_us + us;
+    while (w->now_us < until) {
+        chaos_tend(c);
+        if (!sim_world_run(w, min_u64(w->now_us + 100 * SIM_MS, until))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool core_leads(struct sim_world *w, const struct chaos *c)
+{
+    struct sim_node *leader = sim_world_leader(w);
+    /* One outside of it serves as well, if it has a quorum: L4 will tell. */
+    (void)c;
+    return leader != NULL;
+}
+
+/* L1: a leader in the core within 12 election timeouts, and the time that restarted nodes withhold their votes and links take to come back. */
+static bool await_leader(struct sim_world *w, struct chaos *c)
+{
+    const uint64_t within_ms = 24 * w->options.election_ms + 12000;
+    uint64_t until = w->now_us + within_ms * SIM_MS;
+    while (w->now_us < until && !core_leads(w, c)) {
+        if (!go_on(w, c, 100 * SIM_MS)) {
+            return false;
+        }
+    }
+    if (!core_leads(w, c)) {
+        sim_world_fail(w, SIM_NOT_LIVE, "L1",
+                       "a quorum is whole, but has no leader after %llu ms",
+                       (unsigned long long)within_ms);
+        return false;
+    }
+    return true;
+}
+
+/* L4: clients get answers again, soon. */
+static bool await_answers(struct sim_world *w, struct chaos *c)
+{
+    uint64_t since = w->now_us;
+    uint64_t until = since + 30 * SIM_S;
+    while (w->now_us < until && oracle_answered_us(w) <= since + SIM_S) {
+        if (!go_on(w, c, 100 * SIM_MS)) {
+            return false;
+        }
+    }
+    if (oracle_answered_us(w) <= since + SIM_S) {
+        sim_world_fail(w, SIM_NOT_LIVE, "L4",
+                       "a quorum is whole and has a leader, but no client got "
+                       "an answer in 30 s");
+        return false;
+    }
+    return true;
+}
+
+/* L5: all that run come to the same, once nothing is asked any more. */
+static bool await_convergence(struct sim_world *w, struct chaos *c)
+{
+    uint64_t until = w->now_us + 120 * SIM_S;
+    while (w->now_us < until && !oracle_converged(w)) {
+        if (!go_on(w, c, 100 * SIM_MS)) {
+            return false;
+        }
+    }
+    if (!oracle_converged(w)) {
+        sim_world_fail(w, SIM_NOT_LIVE, "L5",
+                       "all is whole, but the nodes haven't come to the same "
+                       "after 120 s");
+        return false;
+    }
+    return true;
+}
+
+/* --- phases ----------------------------------------------------------------------------------------------------------------------------- */
+
+static bool phases(struct sim_world *w, struct chaos *c)
+{
+    if (!sim_world_run(w, w->now_us + w->options.chaos_us)) {
+        return false;
+    }
+    chaos_stop(c);
+    chaos_heal_core(c);
+    if (!await_leader(w, c) || !await_answers(w, c) ||
+        !go_on(w, c, 10 * SIM_S)) {
+        return false;
+    }
+    chaos_heal_all(c);
+    if (!go_on(w, c, 15 * SIM_S)) {
+        return false;
+    }
+    w->quiet = true;
+    if (!go_on(w, c, 10 * SIM_S) || !await_convergence(w, c) ||
+        !go_on(w, c, 10 * SIM_S)) {
+        return false;
+    }
+    oracle_end(w);
+    return w->failure.verdict == SIM_PASS;
+}
+
+static void say(struct sim_world *w, raft_id node, const char *line)
+{
+    (void)fprintf(stderr, "%10.3f %u: %s\n", (double)w->now_us / 1e6, node,
+                  line);
+}
+
+void sim_run(const struct sim_options *options, bool log,
+             struct sim_result *out)
+{
+    struct sim_world *w = sim_world_new(options);
+    w->log = log ? say : NULL;
+    result = out;
+    for (raft_id id = 1; id <= w->nodes_n; id++) {
+        (void)sim_node_start(&w->nodes[id]);
+    }
+    for (uint32_t i = 0; i < w->clients_n; i++) {
+        (void)sim_client_start(w->clients[i]);
+    }
+    struct chaos *c = NULL;
+    if (sim_world_run(w, BOOT_US)) {
+        c = chaos_start(w);
+        (void)phases(w, c);
+    }
+    if (w->failure.verdict == SIM_PASS && w->coverage.ops_ok < OPS_MIN) {
+        sim_world_fail(w, SIM_VACUOUS, "-",
+                       "only %llu calls were answered: that says nothing",
+                       (unsigned long long)w->coverage.ops_ok);
+    }
+    fill_in(w, out);
+    result = NULL;
+    sim_world_free(w);
+    chaos_free(c);
+}

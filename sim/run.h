@@ -1,0 +1,25 @@
+/* run.h - a run and its phases (Brooker, Desai; TigerBeetle's VOPR): boot, chaos, a random quorum healed while the rest stays broken, then
+ * all of it healed; what must hold always is checked always, what must happen in the end is checked after each healing. */
+#ifndef SIM_RUN_H
+#define SIM_RUN_H
+
+#include "sim/world.h"
+
+struct sim_result {
+    struct sim_failure failure;
+    struct sim_coverage coverage;
+    struct sim_options options;
+    uint64_t simulated_us;
+    uint64_t events_n;
+    uint64_t trace_hash;
+    uint64_t overlap_ms;
+    uint64_t unavailable_ms;
+    uint64_t commits;
+};
+
+/* Runs in this very process: a broken ASSERT ends it, after `out` was filled in (it may be memory that is shared). `log`: what nodes say goes
+ * to stderr. */
+void sim_run(const struct sim_options *options, bool log,
+             struct sim_result *out);
+
+#endif

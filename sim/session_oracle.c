@@ -1,0 +1,687 @@
+/* The invariants of sessions and leadership, by an onlooker: history as all nodes tell it (each revision once), what clients were answered,
+ * what they believed and when, and a resource that checks epochs. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/codec.h"
+#include "sim/oracle.h"
+
+#define EVENT_ARENA_BYTES (4u << 20)
+#define GROUPS_MAX        32u
+#define DEVICES_MAX       16u
+/* A watch may be so far behind, with all well. */
+#define LATE_US (3 * SIM_S)
+
+/* Who held a scope from a revision on; session 0: nobody. */
+struct reign {
+    uint64_t revision;
+    uint64_t session;
+    uint64_t epoch;
+};
+
+struct scope_seen {
+    struct reign *reigns;
+    uint32_t n;
+    uint32_t capacity;
+    uint64_t epoch;    /* highest ever granted */
+    uint64_t resource; /* highest that was accepted: the fence */
+    bool
+        by_expiry; /* the last grant came since the lease of the one before ended */
+    uint64_t by_expiry_of; /* that session */
+};
+
+/* A session that was ever opened. */
+struct session_seen {
+    uint64_t id;
+    uint64_t lease;
+    bool live;
+    bool expired;    /* its lease ended by time */
+    uint32_t client; /* whose name its tab has */
+    uint32_t serial;
+};
+
+/* One event of the load's namespace: what a watch must tell, in order. */
+struct told {
+    uint64_t revision;
+    uint64_t session;
+    uint64_t epoch;
+    uint64_t at_us;
+    int kind;
+};
+
+struct session_oracle {
+    struct sim_world *world;
+    struct scope_seen scopes[GROUPS_MAX]
+                            [DEVICES_MAX + 1]; /* the last: the group's */
+    struct session_seen *sessions;             /* by id */
+    uint32_t sessions_n;
+    uint32_t sessions_capacity;
+    struct told *told;
+    uint32_t told_n;
+    uint32_t told_capacity;
+    uint64_t revision; /* of the last events */
+    uint64_t
+        answered; /* the highest revision that a linearizable answer reflected */
+    uint64_t ok_us;  /* when something linearizable was answered last */
+    uint64_t gap_us; /* the longest time between two such answers */
+    uint64_t overlap_us;
+    uint32_t watch_at[SIM_CLIENTS_MAX]; /* the next of `told` */
+    bool watch_synced[SIM_CLIENTS_MAX];
+    uint64_t lease_expired_us;
+    uint8_t *memory;
+    struct arena arena;
+};
+
+struct session_oracle *session_oracle_new(struct sim_world *w)
+{
+    struct session_oracle *o = calloc(1, sizeof *o);
+    ASSERT(o != NULL);
+    o->world = w;
+    o->memory = malloc(EVENT_ARENA_BYTES);
+    ASSERT(o->memory != NULL);
+    arena_init(&o->arena, o->memory, EVENT_ARENA_BYTES);
+    return o;
+}
+
+void session_oracle_free(struct session_oracle *o)
+{
+    for (uint32_t g = 0; g < GROUPS_MAX; g++) {
+        for (uint32_t d = 0; d <= DEVICES_MAX; d++) {
+            free(o->scopes[g][d].reigns);
+        }
+    }
+    free(o->sessions);
+    free(o->told);
+    free(o->memory);
+    free(o);
+}
+
+static struct scope_seen *scope_seen_at(struct session_oracle *o,
+                                        uint32_t group, uint32_t device,
+                                        bool group_scope)
+{
+    ASSERT(group < GROUPS_MAX && device < DEVICES_MAX);
+    return &o->scopes[group][group_scope ? DEVICES_MAX : device];
+}
+
+/* --- history ----------------------------------------------------------------------------------------------------------------------- */
+
+static struct session_seen *session_find(struct session_oracle *o, uint64_t id)
+{
+    uint32_t low = 0;
+    uint32_t high = o->sessions_n;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (o->sessions[middle].id < id) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < o->sessions_n && o->sessions[low].id == id ? &o->sessions[low]
+                                                            : NULL;
+}
+
+static void put_told(struct session_oracle *o, const Pb__Event *e)
+{
+    if (o->told_n == o->told_capacity) {
+        o->told_capacity = o->told_capacity == 0 ? 1024 : o->told_capacity * 2;
+        o->told = realloc(o->told, o->told_capacity * sizeof *o->told);
+        ASSERT(o->told != NULL);
+    }
+    o->told[o->told_n++] = (struct told){e->revision, e->session, e->epoch,
+                                         o->world->now_us, (int)e->kind};
+}
+
+static void put_reign(struct scope_seen *s, uint64_t revision, uint64_t session,
+                      uint64_t epoch)
+{
+    if (s->n == s->capacity) {
+        s->capacity = s->capacity == 0 ? 16 : s->capacity * 2;
+        s->reigns = realloc(s->reigns, s->capacity * sizeof *s->reigns);
+        ASSERT(s->reigns != NULL);
+    }
+    s->reigns[s->n++] = (struct reign){revision, session, epoch};
+}
+
+static void on_opened(struct session_oracle *o, const Pb__Event *e)
+{
+    struct sim_world *w = o->world;
+    struct session_seen s = {.id = e->session, .lease = e->lease, .live = true};
+    char *behind = NULL;
+    s.client = (uint32_t)strtoul(e->tab + 1, &behind, 10);
+    s.serial = behind[0] == '-' ? (uint32_t)strtoul(behind + 1, NULL, 10) : 0;
+    /* S7: ids are never used again. */
+    if (o->sessions_n > 0 && o->sessions[o->sessions_n - 1].id >= s.id) {
+        sim_world_fail(w, SIM_UNSAFE, "S7", "session %llu is opened after %llu",
+                       (unsigned long long)s.id,
+                       (unsigned long long)o->sessions[o->sessions_n - 1].id);
+    }
+    /* S13: what was asked once is done once, however often it was sent. */
+    for (uint32_t i = 0; i < o->sessions_n; i++) {
+        if (o->sessions[i].client == s.client &&
+            o->sessions[i].serial == s.serial) {
+            sim_world_fail(w, SIM_UNSAFE, "S13",
+                           "tab %s was opened twice: as session %llu and %llu",
+                           e->tab, (unsigned long long)o->sessions[i].id,
+                           (unsigned long long)s.id);
+        }
+    }
+    if (o->sessions_n == o->sessions_capacity) {
+        o->sessions_capacity =
+            o->sessions_capacity == 0 ? 256 : o->sessions_capacity * 2;
+        o->sessions =
+            realloc(o->sessions, o->sessions_capacity * sizeof *o->sessions);
+        ASSERT(o->sessions != NULL);
+    }
+    o->sessions[o->sessions_n++] = s;
+}
+
+static void on_closed(struct session_oracle *o, const Pb__Event *e)
+{
+    struct session_seen *s = session_find(o, e->session);
+    if (s == NULL || !s->live) {
+        sim_world_fail(o->world, SIM_UNSAFE, "S7",
+                       "session %llu ends, but isn't there",
+                       (unsigned long long)e->session);
+        return;
+    }
+    s->live = false;
+    s->expired = e->cause == PB__CAUSE__CAUSE_EXPIRED;
+}
+
+static void on_granted(struct session_oracle *o, const Pb__Event *e,
+                       struct scope_seen *scope)
+{
+    struct sim_world *w = o->world;
+    struct session_seen *s = session_find(o, e->session);
+    w->coverage.grants++;
+    w->coverage.handoffs += e->reason == PB__GRANT_REASON__GRANT_HANDOFF;
+    /* S1, S2: an epoch is one session's, and each is higher than all before. */
+    if (e->epoch <= scope->epoch) {
+        sim_world_fail(w, SIM_UNSAFE, "S2",
+                       "%s/%s%s%s is granted under epoch %llu after %llu",
+                       e->namespace_, e->group, e->group_scope ? "" : "/",
+                       e->group_scope ? "" : e->device,
+                       (unsigned long long)e->epoch,
+                       (unsigned long long)scope->epoch);
+    }
+    /* S9: nobody holds who isn't there. */
+    if (s == NULL || !s->live) {
+        sim_world_fail(w, SIM_UNSAFE, "S9",
+                       "epoch %llu is granted to session %llu, which isn't "
+                       "there",
+                       (unsigned long long)e->epoch,
+                       (unsigned long long)e->session);
+    }
+    const struct session_seen *before = session_find(o, e->previous_session);
+    scope->by_expiry = before != NULL && (before->expired || !before->live) &&
+                       e->reason == PB__GRANT_REASON__GRANT_SUCCESSION &&
+                       before->expired;
+    scope->by_expiry_of = e->previous_session;
+    scope->epoch = e->epoch;
+    put_reign(scope, e->revision, e->session, e->epoch);
+}
+
+/* S5, S4: a lease isn't ended by time while its client's own clock says that it may lead. */
+static void on_lease_ended(struct session_oracle *o, const Pb__Event *e)
+{
+    struct sim_world *w = o->world;
+    if (e->cause != PB__CAUSE__CAUSE_EXPIRED) {
+        return;
+    }
+    w->coverage.leases_expired++;
+    for (uint32_t i = 0; i < w->clients_n; i++) {
+        struct sim_client *c = w->clients[i];
+        if (c->up && c->baton->lease.id == e->lease && sim_client_may_lead(c)) {
+            sim_world_fail(w, SIM_UNSAFE, "S5",
+                           "lease %llu of client %u expired, but by its own "
+                           "clock it may lead for another %llu ms",
+                           (unsigned long long)e->lease, i,
+                           (unsigned long long)baton_right_ms(c->baton));
+        }
+    }
+}
+
+static void on_event(struct session_oracle *o, const Pb__Event *e)
+{
+    uint32_t group = 0;
+    uint32_t device = 0;
+    bool ours = strcmp(e->namespace_, "ns") == 0;
+    bool named =
+        ours && sim_group_number(e->group, &group) && group < GROUPS_MAX;
+    if (ours) {
+        put_told(o, e);
+    }
+    if (e->kind == PB__EVENT_KIND__LEASE_ENDED) {
+        on_lease_ended(o, e);
+    }
+    if (!named) {
+        return;
+    }
+    bool has_device = sim_device_number(e->device, &device);
+    if (!has_device && !e->group_scope) {
+        return;
+    }
+    struct scope_seen *scope = scope_seen_at(o, group, device, e->group_scope);
+    switch (e->kind) {
+    case PB__EVENT_KIND__SESSION_OPENED:
+        on_opened(o, e);
+        break;
+    case PB__EVENT_KIND__SESSION_CLOSED:
+        on_closed(o, e);
+        break;
+    case PB__EVENT_KIND__GRANTED:
+        on_granted(o, e, scope);
+        break;
+    case PB__EVENT_KIND__VACATED:
+        put_reign(scope, e->revision, 0, scope->epoch);
+        break;
+    case PB__EVENT_KIND__CLAIM_REJECTED:
+        o->world->coverage.claims_rejected++;
+        break;
+    default:
+        break;
+    }
+}
+
+void oracle_events(struct sim_node *n, raft_index revision, struct bytes batch)
+{
+    struct session_oracle *o = n->world->sessions;
+    arena_reset(&o->arena);
+    const Pb__EventBatch *b = codec_decode_event_batch(batch, &o->arena);
+    if (b == NULL) {
+        sim_world_fail(n->world, SIM_UNSAFE, "R19",
+                       "node %u keeps events that can't be decoded", n->id);
+        return;
+    }
+    /* A node that was away and has no history of its own may tell of an older revision first: then somebody else didn't. */
+    if (revision <= o->revision) {
+        sim_world_fail(
+            n->world, SIM_UNSAFE, "S15", "revision %llu is told after %llu",
+            (unsigned long long)revision, (unsigned long long)o->revision);
+        return;
+    }
+    o->revision = revision;
+    for (size_t i = 0; i < b->n_events; i++) {
+        on_event(o, b->events[i]);
+    }
+}
+
+/* --- calls ---------------------------------------------------------------------------------------------------------------------------- */
+
+void oracle_op_begin(struct sim_client *c, struct sim_op *op)
+{
+    op->floor = c->world->sessions->answered;
+}
+
+/* Who held at that revision. */
+static struct reign reign_at(const struct scope_seen *s, uint64_t revision)
+{
+    uint32_t i = s->n;
+    while (i > 0 && s->reigns[i - 1].revision > revision) {
+        i--;
+    }
+    return i > 0 ? s->reigns[i - 1] : (struct reign){0, 0, 0};
+}
+
+static bool is_linearizable(enum sim_op_kind kind)
+{
+    return kind != SIM_OP_LEADER_STALE && kind != SIM_OP_SESSIONS;
+}
+
+/* S16: the answer is what was so at the revision that it names. */
+static void check_leader(struct sim_client *c, const struct sim_op *op,
+                         const struct baton_reply *reply)
+{
+    struct sim_world *w = c->world;
+    struct scope_seen *scope =
+        scope_seen_at(w->sessions, op->group, op->device, op->group_scope);
+    struct reign r = reign_at(scope, reply->revision);
+    bool none = reply->status == BATON_NOT_FOUND;
+    w->coverage.reads++;
+    if (none ? r.session != 0
+             : r.session != reply->session || r.epoch != reply->epoch) {
+        sim_world_fail(
+            w, SIM_UNSAFE, "S16",
+            "client %u was told (%s) that session %llu leads under epoch %llu "
+            "at revision %llu, but it was session %llu under %llu",
+            c->number, sim_op_name(op->kind),
+            (unsigned long long)(none ? 0 : reply->session),
+            (unsigned long long)(none ? 0 : reply->epoch),
+            (unsigned long long)reply->revision, (unsigned long long)r.session,
+            (unsigned long long)r.epoch);
+    }
+}
+
+static void check_verify(struct sim_client *c, const struct sim_op *op,
+                         const struct baton_reply *reply)
+{
+    struct scope_seen *scope = scope_seen_at(c->world->sessions, op->group,
+                                             op->device, op->group_scope);
+    struct reign r = reign_at(scope, reply->revision);
+    bool current = r.session != 0 && r.epoch == max_u64(op->epoch, 1);
+    c->world->coverage.reads++;
+    if (reply->valid != current) {
+        sim_world_fail(
+            c->world, SIM_UNSAFE, "S16",
+            "client %u was told that epoch %llu is%s current at "
+            "revision %llu, but that was %llu",
+            c->number, (unsigned long long)op->epoch, reply->valid ? "" : "n't",
+            (unsigned long long)reply->revision, (unsigned long long)r.epoch);
+    }
+}
+
+static void check_open(struct sim_client *c, const struct sim_op *op,
+                       const struct baton_reply *reply)
+{
+    const struct session_seen *s = session_find(c->world->sessions, reply->id);
+    if (s == NULL || s->client != c->number || s->serial != op->tag) {
+        sim_world_fail(c->world, SIM_UNSAFE, "S16",
+                       "client %u was told that its tab is session %llu, which "
+                       "history doesn't have",
+                       c->number, (unsigned long long)reply->id);
+    }
+}
+
+/* "Nothing was done" must be true. */
+static void check_undone(struct sim_client *c, const struct sim_op *op)
+{
+    const struct session_oracle *o = c->world->sessions;
+    for (uint32_t i = o->sessions_n; i > 0; i--) {
+        const struct session_seen *s = &o->sessions[i - 1];
+        if (s->client == c->number && s->serial == op->tag) {
+            sim_world_fail(c->world, SIM_UNSAFE, "S16",
+                           "client %u was told that nothing was done, but its "
+                           "tab is session %llu",
+                           c->number, (unsigned long long)s->id);
+            return;
+        }
+    }
+}
+
+static void count_answer(struct sim_client *c, enum baton_status status)
+{
+    struct sim_world *w = c->world;
+    struct session_oracle *o = w->sessions;
+    switch (status) {
+    case BATON_UNKNOWN:
+        w->coverage.ops_unknown++;
+        return;
+    case BATON_NO_QUORUM:
+    case BATON_UNAVAILABLE:
+    case BATON_BUSY:
+    case BATON_NOT_LEADER:
+        w->coverage.ops_refused++;
+        return;
+    case BATON_OK:
+    case BATON_NOT_FOUND:
+        w->coverage.ops_ok++;
+        break;
+    default:
+        w->coverage.ops_refused++;
+        break;
+    }
+    o->gap_us = max_u64(o->gap_us, w->now_us - o->ok_us);
+    o->ok_us = w->now_us;
+}
+
+void oracle_op_end(struct sim_client *c, const struct sim_op *op,
+                   const struct baton_reply *reply)
+{
+    struct sim_world *w = c->world;
+    struct session_oracle *o = w->sessions;
+    sim_world_note(w, 0xB0u + (uint64_t)op->kind, (uint64_t)reply->status,
+                   reply->revision);
+    count_answer(c, reply->status);
+    if (reply->status == BATON_NO_QUORUM && op->kind == SIM_OP_OPEN) {
+        check_undone(c, op);
+    }
+    bool answered =
+        reply->status == BATON_OK || reply->status == BATON_NOT_FOUND;
+    if (!answered || reply->revision == 0) {
+        return;
+    }
+    /* S16: whoever asks later sees no less. */
+    if (is_linearizable(op->kind) && reply->revision < op->floor) {
+        sim_world_fail(w, SIM_UNSAFE, "S16",
+                       "client %u's %s was answered as of revision %llu, but "
+                       "%llu had been answered for before it was asked",
+                       c->number, sim_op_name(op->kind),
+                       (unsigned long long)reply->revision,
+                       (unsigned long long)op->floor);
+    }
+    switch (op->kind) {
+    case SIM_OP_LEADER:
+    case SIM_OP_LEADER_STALE:
+        check_leader(c, op, reply);
+        break;
+    case SIM_OP_VERIFY:
+        if (reply->status == BATON_OK) {
+            check_verify(c, op, reply);
+        }
+        break;
+    case SIM_OP_OPEN:
+        if (reply->status == BATON_OK) {
+            check_open(c, op, reply);
+        }
+        break;
+    case SIM_OP_ATTACH:
+        w->coverage.attaches += reply->status == BATON_OK;
+        break;
+    default:
+        break;
+    }
+    if (is_linearizable(op->kind)) {
+        o->answered = max_u64(o->answered, reply->revision);
+    }
+}
+
+void oracle_op_lost(struct sim_client *c, const struct sim_op *op)
+{
+    (void)op;
+    c->world->coverage.ops_unknown++;
+}
+
+/* --- beliefs ---------------------------------------------------------------------------------------------------------------------------- */
+
+/* When that client's right to lead ends, by its own clock, in true time. */
+static uint64_t right_ends_us(struct sim_client *c)
+{
+    sim_system_of(c);
+    uint64_t right_ms = baton_right_ms(c->baton);
+    return sim_clock_when_us(&c->clock, client_now_ms() + right_ms);
+}
+
+void oracle_belief_begin(struct sim_client *c, struct sim_tab *tab, bool group,
+                         uint64_t epoch)
+{
+    struct sim_world *w = c->world;
+    struct session_oracle *o = w->sessions;
+    struct scope_seen *scope = scope_seen_at(o, tab->group, tab->device, group);
+    w->coverage.beliefs++;
+    bool granted = false;
+    for (uint32_t i = scope->n; i > 0 && !granted; i--) {
+        granted = scope->reigns[i - 1].epoch == epoch &&
+                  scope->reigns[i - 1].session == tab->session;
+    }
+    /* S10: a role that's told is one that history has. */
+    if (!granted) {
+        sim_world_fail(w, SIM_UNSAFE, "S10",
+                       "session %llu is told that it leads under epoch %llu, "
+                       "which it never did",
+                       (unsigned long long)tab->session,
+                       (unsigned long long)epoch);
+    }
+    for (uint32_t i = 0; i < w->clients_n; i++) {
+        struct sim_client *other = w->clients[i];
+        for (uint32_t k = 0; k < SIM_TABS_MAX; k++) {
+            struct sim_tab *t = &other->tabs[k];
+            struct sim_belief *b = &t->beliefs[group];
+            if (!t->used || t == tab || !b->leads || t->group != tab->group ||
+                (!group && t->device != tab->device) || b->epoch >= epoch ||
+                !sim_client_may_lead(other)) {
+                continue;
+            }
+            /* S4: who takes over since a lease ended may count on that its holder has stopped. */
+            if (scope->by_expiry && scope->by_expiry_of == t->session &&
+                scope->epoch == epoch) {
+                sim_world_fail(w, SIM_UNSAFE, "S4",
+                               "sessions %llu and %llu both believe to lead, "
+                               "and the lease of the first one had expired",
+                               (unsigned long long)t->session,
+                               (unsigned long long)tab->session);
+            }
+            b->overlap_us = b->overlap_us == 0 ? w->now_us : b->overlap_us;
+        }
+    }
+    sim_system_of(c);
+    tab->beliefs[group] = (struct sim_belief){
+        .leads = true, .epoch = epoch, .since_us = w->now_us};
+}
+
+void oracle_belief_end(struct sim_client *c, struct sim_tab *tab, bool group)
+{
+    struct sim_world *w = c->world;
+    struct sim_belief *b = &tab->beliefs[group];
+    if (!b->leads) {
+        return;
+    }
+    if (b->overlap_us != 0 && c->up) {
+        uint64_t until = min_u64(w->now_us, right_ends_us(c));
+        w->sessions->overlap_us +=
+            until > b->overlap_us ? until - b->overlap_us : 0;
+        w->coverage.overlaps_fenced++;
+    }
+    *b = (struct sim_belief){.leads = false};
+}
+
+struct write {
+    struct sim_world *world;
+    struct scope_seen *scope;
+    uint64_t session;
+    uint64_t epoch;
+};
+
+/* S3: the resource takes nothing older than what it took; what it takes was granted to whoever wrote it. */
+static void arrive(void *arg, uint64_t session, uint64_t epoch)
+{
+    struct write *write = arg;
+    struct scope_seen *s = write->scope;
+    struct sim_world *w = write->world;
+    (void)session;
+    (void)epoch;
+    bool granted = false;
+    for (uint32_t i = s->n; i > 0 && !granted; i--) {
+        granted = s->reigns[i - 1].epoch == write->epoch &&
+                  s->reigns[i - 1].session == write->session;
+    }
+    if (write->epoch < s->resource) {
+        w->coverage.writes_fenced++;
+    } else {
+        s->resource = write->epoch;
+        w->coverage.writes_accepted++;
+        if (!granted) {
+            sim_world_fail(w, SIM_UNSAFE, "S3",
+                           "a write of session %llu under epoch %llu is "
+                           "accepted, which it was never granted",
+                           (unsigned long long)write->session,
+                           (unsigned long long)write->epoch);
+        }
+    }
+    free(write);
+}
+
+void oracle_write(struct sim_client *c, const struct sim_tab *tab, bool group)
+{
+    struct sim_world *w = c->world;
+    struct write *write = malloc(sizeof *write);
+    ASSERT(write != NULL);
+    *write = (struct write){
+        .world = w,
+        .scope = scope_seen_at(w->sessions, tab->group, tab->device, group),
+        .session = tab->session,
+        .epoch = tab->beliefs[group].epoch,
+    };
+    sim_world_later(w, sim_seldom(&c->random, 20 * SIM_MS),
+                    &(struct sim_event){.happen = arrive, .arg = write});
+}
+
+/* --- watches ---------------------------------------------------------------------------------------------------------------------------- */
+
+void oracle_watch_reset(struct sim_client *c)
+{
+    c->world->sessions->watch_synced[c->number] = false;
+    c->world->coverage.watch_resets++;
+}
+
+void oracle_watch_synced(struct sim_client *c, uint64_t revision)
+{
+    struct session_oracle *o = c->world->sessions;
+    uint32_t at = o->told_n;
+    while (at > 0 && o->told[at - 1].revision > revision) {
+        at--;
+    }
+    o->watch_at[c->number] = at;
+    o->watch_synced[c->number] = true;
+}
+
+/* S15: all of it, in order, none twice. */
+void oracle_watch_event(struct sim_client *c, const Pb__Event *e)
+{
+    struct session_oracle *o = c->world->sessions;
+    if (!o->watch_synced[c->number]) {
+        return; /* the state isn't whole yet */
+    }
+    c->world->coverage.watch_events++;
+    uint32_t at = o->watch_at[c->number]++;
+    if (at >= o->told_n || o->told[at].revision != e->revision ||
+        o->told[at].kind != (int)e->kind || o->told[at].session != e->session ||
+        o->told[at].epoch != e->epoch) {
+        sim_world_fail(
+            c->world, SIM_UNSAFE, "S15",
+            "client %u's watch tells kind %d of revision %llu, but next is "
+            "kind %d of %llu",
+            c->number, (int)e->kind, (unsigned long long)e->revision,
+            at < o->told_n ? o->told[at].kind : 0,
+            (unsigned long long)(at < o->told_n ? o->told[at].revision : 0));
+    }
+}
+
+/* --- the end ------------------------------------------------------------------------------------------------------------------------------ */
+
+void oracle_end(struct sim_world *w)
+{
+    struct session_oracle *o = w->sessions;
+    uint32_t due = o->told_n;
+    while (due > 0 && o->told[due - 1].at_us + LATE_US > w->now_us) {
+        due--;
+    }
+    /* L8: what happened was told to everybody who watches, soon. */
+    for (uint32_t i = 0; i < w->clients_n; i++) {
+        const struct sim_client *c = w->clients[i];
+        if (c->up && !c->paused && c->watching &&
+            (!o->watch_synced[i] || o->watch_at[i] < due)) {
+            sim_world_fail(w, SIM_NOT_LIVE, "L8",
+                           "client %u's watch was told %u of %u events%s", i,
+                           o->watch_at[i], due,
+                           o->watch_synced[i] ? "" : ", and isn't synced");
+        }
+    }
+}
+
+uint64_t oracle_overlap_ms(const struct sim_world *w)
+{
+    return w->sessions->overlap_us / SIM_MS;
+}
+
+uint64_t oracle_unavailable_ms(const struct sim_world *w)
+{
+    return w->sessions->gap_us / SIM_MS;
+}
+
+uint64_t oracle_answered_us(const struct sim_world *w)
+{
+    return w->sessions->ok_us;
+}

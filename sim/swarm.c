@@ -1,0 +1,198 @@
+#include "sim/swarm.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sim/chaos.h"
+
+/* One seed in so many runs twice, and must come to the same. */
+#define TWICE_EVERY 50u
+
+static uint64_t clock_ms(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* Memory that a child's results come back in. */
+static void *shared(size_t bytes)
+{
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ASSERT(at != MAP_FAILED);
+    return at;
+}
+
+static pid_t begin(uint64_t seed, bool log, struct sim_result *out)
+{
+    memset(out, 0, sizeof *out);
+    /* What stays if it doesn't live to say more. */
+    chaos_options(seed, &out->options);
+    out->failure.verdict = SIM_UNSAFE;
+    (void)snprintf(out->failure.invariant, sizeof out->failure.invariant,
+                   "CRASH");
+    (void)fflush(NULL);
+    pid_t pid = fork();
+    ASSERT(pid >= 0);
+    if (pid == 0) {
+        struct sim_options options = out->options;
+        sim_run(&options, log, out);
+        _exit(0);
+    }
+    return pid;
+}
+
+static void end(struct sim_result *r, int status)
+{
+    if (WIFSIGNALED(status)) {
+        (void)snprintf(r->failure.text, sizeof r->failure.text,
+                       "the run ended by signal %d", WTERMSIG(status));
+    }
+}
+
+void swarm_one(uint64_t seed, bool log, struct sim_result *out)
+{
+    struct sim_result *r = shared(sizeof *r);
+    int status = 0;
+    pid_t pid = begin(seed, log, r);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    end(r, status);
+    *out = *r;
+    (void)munmap(r, sizeof *r);
+}
+
+/* --- many --------------------------------------------------------------------------------------------------------------------------- */
+
+struct job {
+    pid_t pid; /* 0: free */
+    uint64_t seed;
+    uint64_t hash; /* of the first run; 0: this is it */
+};
+
+static void add_coverage(struct sim_coverage *to,
+                         const struct sim_coverage *from)
+{
+#define ADD(name) to->name += from->name;
+    SIM_COVERAGE(ADD)
+#undef ADD
+}
+
+static void take(struct swarm_result *out, const struct sim_result *r)
+{
+    out->seeds++;
+    out->events_n += r->events_n;
+    out->simulated_us += r->simulated_us;
+    add_coverage(&out->coverage, &r->coverage);
+    if (r->failure.verdict == SIM_VACUOUS) {
+        out->vacuous++;
+    } else if (r->failure.verdict != SIM_PASS) {
+        out->failed++;
+        if (out->failures_n < SWARM_FAILED_MAX) {
+            out->failures[out->failures_n++] = *r;
+        }
+    }
+}
+
+/* True if the seed is to run once more. */
+static bool finished(struct swarm_result *out, struct job *job,
+                     const struct sim_result *r)
+{
+    job->pid = 0;
+    if (job->hash != 0) {
+        if (job->hash != r->trace_hash) {
+            out->not_deterministic++;
+            (void)fprintf(stderr,
+                          "baton-sim: seed %llu came to %016llx, and then to "
+                          "%016llx\n",
+                          (unsigned long long)job->seed,
+                          (unsigned long long)job->hash,
+                          (unsigned long long)r->trace_hash);
+        }
+        job->hash = 0;
+        return false;
+    }
+    take(out, r);
+    job->hash = r->trace_hash;
+    return job->seed % TWICE_EVERY == 0 && r->failure.verdict == SIM_PASS;
+}
+
+struct going {
+    const struct swarm *swarm;
+    struct swarm_result *out;
+    struct sim_result *results; /* one a job */
+    struct job jobs[SWARM_JOBS_MAX];
+    uint64_t next;
+    uint64_t began_ms;
+    uint64_t said_ms;
+};
+
+static void start_one(struct going *g, uint32_t i)
+{
+    const struct swarm *s = g->swarm;
+    bool over = s->seconds > 0 && clock_ms() - g->began_ms >= s->seconds * 1000;
+    if (g->next <= s->to && !over) {
+        g->jobs[i] = (struct job){.seed = g->next++};
+        g->jobs[i].pid = begin(g->jobs[i].seed, false, &g->results[i]);
+    }
+}
+
+static void say_progress(struct going *g)
+{
+    uint64_t now = clock_ms();
+    if (!g->swarm->progress || now < g->said_ms + 5000) {
+        return;
+    }
+    g->said_ms = now;
+    (void)fprintf(stderr,
+                  "baton-sim: %llu seeds, %llu failed, %.1f simulated hours in "
+                  "%.0f s\n",
+                  (unsigned long long)g->out->seeds,
+                  (unsigned long long)g->out->failed,
+                  (double)g->out->simulated_us / 3.6e9,
+                  (double)(now - g->began_ms) / 1e3);
+}
+
+void swarm_run(const struct swarm *s, struct swarm_result *out)
+{
+    struct going g = {.swarm = s, .out = out, .next = s->from};
+    ASSERT(s->jobs >= 1 && s->jobs <= SWARM_JOBS_MAX);
+    memset(out, 0, sizeof *out);
+    g.began_ms = clock_ms();
+    g.said_ms = g.began_ms;
+    g.results = shared(s->jobs * sizeof *g.results);
+    for (uint32_t i = 0; i < s->jobs; i++) {
+        start_one(&g, i);
+    }
+    for (;;) {
+        int status = 0;
+        pid_t pid = waitpid(-1, &status, 0);
+        if (pid < 0 && errno == EINTR) {
+            continue;
+        }
+        if (pid < 0) {
+            break; /* no child is left */
+        }
+        for (uint32_t i = 0; i < s->jobs; i++) {
+            if (g.jobs[i].pid != pid) {
+                continue;
+            }
+            end(&g.results[i], status);
+            if (finished(out, &g.jobs[i], &g.results[i])) {
+                g.jobs[i].pid = begin(g.jobs[i].seed, false, &g.results[i]);
+            } else {
+                start_one(&g, i);
+            }
+        }
+        say_progress(&g);
+    }
+    out->real_ms = clock_ms() - g.began_ms;
+    (void)munmap(g.results, s->jobs * sizeof *g.results);
+}
