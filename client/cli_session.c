@@ -91,7 +91,11 @@ static void print_line(const struct cli *c, const struct line *l)
     if (l->epoch != 0) {
         (void)printf("  epoch %llu", (unsigned long long)l->epoch);
     }
-    (void)printf("  revision %llu\n", (unsigned long long)l->revision);
+    /* What time decided here has no place in history. */
+    if (l->revision != 0) {
+        (void)printf("  revision %llu", (unsigned long long)l->revision);
+    }
+    (void)printf("\n");
     (void)fflush(stdout);
 }
 
