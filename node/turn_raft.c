@@ -41,6 +41,9 @@ void turn_send_peer(struct turn *t, raft_id to, Pb__PeerFrame *frame)
         frame->hash_index = h->index;
         frame->hash = h->hash;
     }
+    /* R3: nobody hears of a term that we could forget. (A pre-vote names the next one, and binds nobody.) */
+    ASSERT(frame->pre || frame->term < raft_term_now(t->raft) ||
+           raft_term_stored(t->raft));
     size_t n = codec_encode(&frame->base, t->frame, FRAME_SCRATCH_BYTES);
     ASSERT(n > 0);
     /* A full queue or a broken stream is a lost message, which Raft repeats. */

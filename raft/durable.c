@@ -49,11 +49,14 @@ void durable_snapshot(struct durable *d, raft_index index, bool kept)
     d->marks_n -= drop;
 }
 
-void durable_hard(struct durable *d, uint64_t batch)
+void durable_hard(struct durable *d, uint64_t batch, bool term_new)
 {
     ASSERT(batch > d->batch_stored);
     ASSERT(batch >= d->hard_batch);
     d->hard_batch = batch;
+    if (term_new) {
+        d->term_batch = batch;
+    }
 }
 
 void durable_stored(struct durable *d, uint64_t batch)
@@ -72,6 +75,11 @@ void durable_stored(struct durable *d, uint64_t batch)
 bool durable_hard_stored(const struct durable *d)
 {
     return d->hard_batch <= d->batch_stored;
+}
+
+bool durable_term_stored(const struct durable *d)
+{
+    return d->term_batch <= d->batch_stored;
 }
 
 uint64_t durable_after(const struct durable *d, raft_index index)
@@ -101,6 +109,7 @@ bool durable_oldest(const struct durable *d, uint64_t *out_ms)
 
 void durable_check(const struct durable *d, raft_index last)
 {
+    ASSERT(d->term_batch <= d->hard_batch);
     ASSERT(d->stored <= last);
     ASSERT(d->marks_n <= DURABLE_MARKS_MAX);
     for (uint32_t i = 0; i < d->marks_n; i++) {

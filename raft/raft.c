@@ -93,7 +93,8 @@ void raft_set_term(struct raft *r, const struct raft_in *in,
 {
     ASSERT(term >= r->term);
     ASSERT_IMPLIES(term == r->term, r->vote == 0);
-    if (term > r->term) {
+    const bool term_new = term > r->term;
+    if (term_new) {
         r->term_since_ms = in->now_ms;
         r->heard_round = 0;
         r->leader = 0;
@@ -104,7 +105,7 @@ void raft_set_term(struct raft *r, const struct raft_in *in,
     out->hard_state = true;
     out->term = term;
     out->vote = vote;
-    durable_hard(&r->durable, in->batch);
+    durable_hard(&r->durable, in->batch, term_new);
 }
 
 void raft_become_follower(struct raft *r, const struct raft_in *in,
@@ -397,7 +398,7 @@ raft_term raft_term_now(const struct raft *r)
 
 bool raft_term_stored(const struct raft *r)
 {
-    return durable_hard_stored(&r->durable);
+    return durable_term_stored(&r->durable);
 }
 
 raft_id raft_vote_now(const struct raft *r)

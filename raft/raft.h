@@ -245,7 +245,7 @@ MUST_USE bool raft_snapshot_installed(struct raft *r, struct raft_pos pos,
 /* Looking. */
 enum raft_role raft_role_now(const struct raft *r);
 raft_term raft_term_now(const struct raft *r);
-/* Term and vote are on disk: a message may name them (R3). Those of the core wait for it by themselves. */
+/* The term is on disk: a message may name it (R3). Those of the core wait for that, and for the vote, by themselves. */
 bool raft_term_stored(const struct raft *r);
 raft_id raft_vote_now(const struct raft *r);
 raft_id raft_leader(const struct raft *r); /* 0: unknown */

@@ -357,6 +357,9 @@ static void after_turn(struct lab_node *node)
 static void one_turn(struct lab_node *node)
 {
     struct store_event event;
+    if (node->gathers) {
+        return;
+    }
     turn_begin(node->turn, node->now_ms, LAB_WALL_MS + node->now_ms);
     while (store_next(node->store, &event)) {
         turn_store(node->turn, &event);
@@ -382,6 +385,14 @@ void lab_stop(struct lab *lab, raft_id id)
     turn_stop(node->turn);
     turn_end(node->turn);
     after_turn(node);
+}
+
+void lab_gather(struct lab *lab, raft_id id, bool on)
+{
+    struct lab_node *node = lab_node(lab, id);
+    ASSERT(node->up && node->gathers != on);
+    node->gathers = on;
+    one_turn(node);
 }
 
 void lab_stall(struct lab *lab, raft_id id, uint64_t ms)
@@ -459,12 +470,12 @@ static void link_up(struct lab *lab, raft_id from, raft_id to)
 {
     struct lab_node *a = lab_node(lab, from);
     struct lab_node *b = lab_node(lab, to);
-    char settings[TURN_SETTINGS_BYTES];
-    turn_common_settings(&lab->options, settings, sizeof settings);
-    struct transport_input hello = {
-        .type = TRANSPORT_PEER_HELLO, .node = from, .settings = settings};
-    struct transport_input up = {
-        .type = TRANSPORT_PEER_UP, .node = to, .settings = settings};
+    struct transport_input hello = {.type = TRANSPORT_PEER_HELLO,
+                                    .node = from,
+                                    .settings = turn_settings(a->turn)};
+    struct transport_input up = {.type = TRANSPORT_PEER_UP,
+                                 .node = to,
+                                 .settings = turn_settings(b->turn)};
     sim_disk_identity(a->disk, &hello.incarnation, &hello.boot, &hello.lineage);
     sim_disk_identity(b->disk, &up.incarnation, &up.boot, &up.lineage);
     push(b, &hello);

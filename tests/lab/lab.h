@@ -38,7 +38,8 @@ struct lab_node {
     raft_id id;
     bool up;
     bool join;
-    bool held; /* lab_settle() leaves its disk alone */
+    bool held;    /* lab_settle() leaves its disk alone */
+    bool gathers; /* see lab_gather() */
     bool stopping;
     uint64_t now_ms;
     struct sim_disk *disk; /* outlives crashes */
@@ -82,6 +83,8 @@ void lab_replace_disk(struct lab *lab, raft_id id, struct sim_disk *disk);
 void lab_tick(struct lab *lab, raft_id id, uint64_t ms);
 /* One step of time, in one turn: the node stood still. */
 void lab_stall(struct lab *lab, raft_id id, uint64_t ms);
+/* What comes to it waits, so that one turn takes all of it; off: that turn. */
+void lab_gather(struct lab *lab, raft_id id, bool on);
 bool lab_write(struct lab *lab, raft_id id);
 /* The oldest frame from `from` (0: anybody) to `to` (0: anybody); false: none. */
 bool lab_deliver(struct lab *lab, raft_id from, raft_id to);

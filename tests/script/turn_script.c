@@ -8,6 +8,7 @@
  *   deliver [from=N] [to=N] [n=N]     frames, oldest first; without n: all there are at the start
  *   drop [from=N] [to=N]
  *   store N              its disk writes one batch
+ *   gather N / turn N    what comes to it waits; it takes all of that in one turn
  *   hold N / release N   settle and run leave its disk alone / no longer
  *   cut A B [oneway] / heal
  *   crash N / start N / stop N / wipe N / join
@@ -245,6 +246,11 @@ static void run_deliver(struct script *s, const struct datadriven_command *d)
     while (n > 0 && lab_deliver(&s->lab, from, to)) {
         n--;
     }
+}
+
+static void run_gather(struct script *s, const struct datadriven_command *d)
+{
+    lab_gather(&s->lab, node_at(s, d, 0), strcmp(d->verb, "gather") == 0);
 }
 
 static void run_drop(struct script *s, const struct datadriven_command *d)
@@ -536,16 +542,21 @@ static void run_digest(struct script *s, const struct datadriven_command *d)
 /* --- the runner ------------------------------------------------------------------------------------------------------------------- */
 
 static const struct script_verb verbs[] = {
-    {"nodes", run_nodes},   {"tick", run_tick},       {"stall", run_stall},
-    {"run", run_run},       {"settle", run_settle},   {"deliver", run_deliver},
-    {"drop", run_drop},     {"cut", run_cut},         {"heal", run_heal},
-    {"store", run_store},   {"hold", run_hold},       {"release", run_hold},
-    {"fail", run_fail},     {"crash", run_crash},     {"start", run_start},
-    {"stop", run_stop},     {"join", run_join},       {"wipe", run_wipe},
-    {"image", run_image},   {"restore", run_restore}, {"corrupt", run_corrupt},
-    {"client", run_client}, {"junk", run_junk},       {"gone", run_gone},
-    {"room", run_room},     {"status", run_status},   {"frames", run_frames},
-    {"digest", run_digest},
+    {"nodes", run_nodes},     {"tick", run_tick},
+    {"stall", run_stall},     {"run", run_run},
+    {"settle", run_settle},   {"deliver", run_deliver},
+    {"drop", run_drop},       {"cut", run_cut},
+    {"heal", run_heal},       {"gather", run_gather},
+    {"turn", run_gather},     {"store", run_store},
+    {"hold", run_hold},       {"release", run_hold},
+    {"fail", run_fail},       {"crash", run_crash},
+    {"start", run_start},     {"stop", run_stop},
+    {"join", run_join},       {"wipe", run_wipe},
+    {"image", run_image},     {"restore", run_restore},
+    {"corrupt", run_corrupt}, {"client", run_client},
+    {"junk", run_junk},       {"gone", run_gone},
+    {"room", run_room},       {"status", run_status},
+    {"frames", run_frames},   {"digest", run_digest},
 };
 
 static void script_run(void *state, const struct datadriven_command *command,

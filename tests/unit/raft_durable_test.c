@@ -42,16 +42,21 @@ static void hard_state(void **state)
     (void)state;
     struct durable d = {.stored = 0};
     assert_true(durable_hard_stored(&d));
-    durable_hard(&d, 4);
+    durable_hard(&d, 4, true);
     assert_false(durable_hard_stored(&d));
+    assert_false(durable_term_stored(&d));
     assert_int_equal(durable_after(&d, 0), 4);
     durable_append(&d, 3, 4, 0);
     durable_append(&d, 5, 6, 0);
     assert_int_equal(durable_after(&d, 2), 4);
     assert_int_equal(durable_after(&d, 5), 6);
-    durable_hard(&d, 8);
+    /* A vote in that term: it's for the term that a message may be sent before. */
+    durable_hard(&d, 8, false);
     assert_int_equal(durable_after(&d, 5), 8);
+    durable_stored(&d, 3);
+    assert_false(durable_term_stored(&d));
     durable_stored(&d, 7);
+    assert_true(durable_term_stored(&d));
     assert_false(durable_hard_stored(&d));
     assert_int_equal(durable_after(&d, 0), 8);
     durable_stored(&d, 8);
