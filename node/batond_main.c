@@ -203,39 +203,34 @@ static uint64_t random_seed(void)
     return seed;
 }
 
-static void set_turn_options(const struct node *n, struct turn_options *out)
-{
-    const struct config *c = &n->config;
-    turn_options_default(out);
-    out->id = (raft_id)c->id;
-    out->cluster = c->cluster_id;
-    (void)snprintf(out->version, sizeof out->version, "%s", BATON_VERSION);
-    out->election_ms = c->election_ms;
-    out->heartbeat_ms = c->heartbeat_ms;
-    out->clock_drift_ppm = (uint32_t)c->clock_drift_ppm;
-    out->seed = random_seed();
-    memcpy(out->members, c->members, sizeof out->members);
-    out->members_n = c->members_n;
-    out->join = c->join != 0;
-    out->lease_reads = c->lease_reads != 0;
-    out->checkpoint_entries = (uint32_t)c->checkpoint_entries;
-    out->log_keep_entries = (uint32_t)c->log_keep_entries;
-    out->events_keep_n = c->events_keep;
-    out->events_keep_ms = c->events_keep_hours * 3600u * 1000u;
-    out->entries_bytes = (size_t)(c->entries_mb << 20);
-    out->events_bytes = (size_t)(c->events_mb << 20);
-    out->pending_max = (uint32_t)c->pending_max;
-    out->reads_max = (uint32_t)c->pending_max;
-    out->watches_max = (uint32_t)c->watches_max;
-    out->watches_per_connection_max = (uint32_t)c->watches_per_connection_max;
-    out->log = log_line;
-    out->log_level = (int)c->level;
-}
-
 static bool open_turn(struct node *n, char *error, size_t error_bytes)
 {
+    const struct config *c = &n->config;
     struct turn_options o;
-    set_turn_options(n, &o);
+    turn_options_default(&o);
+    o.id = (raft_id)c->id;
+    o.cluster = c->cluster_id;
+    (void)snprintf(o.version, sizeof o.version, "%s", BATON_VERSION);
+    o.election_ms = c->election_ms;
+    o.heartbeat_ms = c->heartbeat_ms;
+    o.clock_drift_ppm = (uint32_t)c->clock_drift_ppm;
+    o.seed = random_seed();
+    memcpy(o.members, c->members, sizeof o.members);
+    o.members_n = c->members_n;
+    o.join = c->join != 0;
+    o.lease_reads = c->lease_reads != 0;
+    o.checkpoint_entries = (uint32_t)c->checkpoint_entries;
+    o.log_keep_entries = (uint32_t)c->log_keep_entries;
+    o.events_keep_n = c->events_keep;
+    o.events_keep_ms = c->events_keep_hours * 3600u * 1000u;
+    o.entries_bytes = (size_t)(c->entries_mb << 20);
+    o.events_bytes = (size_t)(c->events_mb << 20);
+    o.pending_max = (uint32_t)c->pending_max;
+    o.reads_max = (uint32_t)c->pending_max;
+    o.watches_max = (uint32_t)c->watches_max;
+    o.watches_per_connection_max = (uint32_t)c->watches_per_connection_max;
+    o.log = log_line;
+    o.log_level = (int)c->level;
     struct turn_start start = {n->store, &n->boot, clock_ms(CLOCK_BOOTTIME)};
     n->turn = turn_open(&o, &start, error, error_bytes);
     return n->turn != NULL;
@@ -263,10 +258,6 @@ static bool open_transport(struct node *n, char *error, size_t error_bytes)
 {
     const struct config *c = &n->config;
     const struct turn_member *self = config_self(c);
-    char settings[TURN_SETTINGS_BYTES];
-    struct turn_options turn;
-    set_turn_options(n, &turn);
-    turn_common_settings(&turn, settings, sizeof settings);
     struct config_listen peer = config_listen(c, CONFIG_PEER);
     struct config_listen client = config_listen(c, CONFIG_CLIENT);
     char named[TRANSPORT_LISTENERS][CONFIG_NAMED_BYTES];
@@ -275,7 +266,7 @@ static bool open_transport(struct node *n, char *error, size_t error_bytes)
     config_where(c, "admin", named[TRANSPORT_LISTEN_ADMIN]);
     struct transport_options o = {
         .node = (uint32_t)c->id,
-        .settings = settings,
+        .settings = turn_settings(n->turn),
         .cluster = c->cluster_id,
         .incarnation = n->boot.incarnation,
         .boot = n->boot.boot,

@@ -119,18 +119,6 @@ void turn_alarms_end_of_strangers(struct turn *t)
     end_alarms(t, 0);
 }
 
-void turn_common_settings(const struct turn_options *o, char *out,
-                          size_t out_bytes)
-{
-    int n = snprintf(out, out_bytes,
-                     "election-ms=%llu heartbeat-ms=%llu clock-drift-ppm=%u "
-                     "checkpoint-entries=%u",
-                     (unsigned long long)o->election_ms,
-                     (unsigned long long)o->heartbeat_ms, o->clock_drift_ppm,
-                     o->checkpoint_entries);
-    ASSERT(n > 0 && (size_t)n < out_bytes);
-}
-
 void turn_die(struct turn *t, const char *format, ...)
 {
     va_list args;

@@ -69,9 +69,6 @@ struct turn_options {
 void turn_options_default(struct turn_options *out);
 
 #define TURN_SETTINGS_BYTES 128
-/* Those that must be the same on all nodes, as peers tell them each other: "name=value name=value". */
-void turn_common_settings(const struct turn_options *options, char *out,
-                          size_t out_bytes);
 
 /* Takes over what the store found: loads rows, log positions, the log's tail. NULL and a sentence if the data can't be used. The store and
  * the transport stay the caller's. `transport` may be set later (turn_set_transport) but before the first turn. */
@@ -84,8 +81,10 @@ struct turn_start {
 struct turn *turn_open(const struct turn_options *options,
                        const struct turn_start *start, char *error,
                        size_t error_bytes);
-/* What peers are told of our past: for transport_options. */
+/* What peers are told of us, for transport_options: our past, and the settings that must be the same on all nodes, "name=value
+ * name=value". */
 struct lineage turn_lineage(const struct turn *t);
+const char *turn_settings(const struct turn *t);
 void turn_set_transport(struct turn *t, struct transport *transport,
                         uint64_t now_ms);
 void turn_close(struct turn *t);

@@ -266,6 +266,19 @@ static int by_member_id(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+static void set_settings(struct turn *t)
+{
+    const struct turn_options *o = &t->options;
+    int n = snprintf(t->settings, sizeof t->settings,
+                     "election-ms=%llu heartbeat-ms=%llu clock-drift-ppm=%u "
+                     "checkpoint-entries=%u",
+                     (unsigned long long)o->election_ms,
+                     (unsigned long long)o->heartbeat_ms, o->clock_drift_ppm,
+                     o->checkpoint_entries);
+    ASSERT(n > 0 && (size_t)n < sizeof t->settings);
+    t->settings_agree = true;
+}
+
 struct turn *turn_open(const struct turn_options *options,
                        const struct turn_start *start, char *error,
                        size_t error_bytes)
@@ -278,6 +291,7 @@ struct turn *turn_open(const struct turn_options *options,
         return NULL;
     }
     t->options = *options;
+    set_settings(t);
     qsort(t->options.members, t->options.members_n,
           sizeof t->options.members[0], by_member_id);
     memcpy(t->members, t->options.members,
@@ -303,6 +317,11 @@ struct turn *turn_open(const struct turn_options *options,
 struct lineage turn_lineage(const struct turn *t)
 {
     return t->me.lineage;
+}
+
+const char *turn_settings(const struct turn *t)
+{
+    return t->settings;
 }
 
 void turn_set_transport(struct turn *t, struct transport *transport,

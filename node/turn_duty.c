@@ -51,6 +51,12 @@ void turn_log_node(struct turn *t, raft_id node, const struct peer_self *self)
     }
 }
 
+void turn_forget_node(struct turn *t, raft_id node)
+{
+    const struct peer_self nobody = {.incarnation = 0};
+    turn_log_node(t, node, &nobody);
+}
+
 static void propose_node_seen(struct turn *t, raft_id node,
                               const struct peer_self *self)
 {
@@ -246,8 +252,6 @@ static void propose_due(struct turn *t)
     }
 }
 
-static const struct peer_self nobody = {.incarnation = 0};
-
 static void see_nodes(struct turn *t)
 {
     if (t->applied < t->duty_index) {
@@ -258,7 +262,7 @@ static void see_nodes(struct turn *t)
         raft_id node = t->members[i].id;
         if (raft_config_committed(t->raft) && !turn_is_member(t, node) &&
             registry_node(t->registry, node, &past)) {
-            turn_log_node(t, node, &nobody);
+            turn_forget_node(t, node);
         }
     }
     if (turn_is_member(t, t->options.id)) {

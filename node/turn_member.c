@@ -38,12 +38,9 @@ static struct turn_member *place_for_member(struct turn *t)
     if (t->raft == NULL) {
         return NULL; /* at boot, before the core knows who is a member */
     }
-    const struct raft_config *config = raft_config_now(t->raft);
     for (uint32_t i = 0; i < t->members_n; i++) {
         raft_id id = t->members[i].id;
-        if (id != t->options.id && !nodes_has(&config->voters, id) &&
-            !nodes_has(&config->voters_old, id) &&
-            !nodes_has(&config->learners, id)) {
+        if (id != t->options.id && !turn_is_member(t, id)) {
             return &t->members[i];
         }
     }
@@ -323,8 +320,7 @@ void turn_request_members(struct turn *t, uint64_t conn,
     turn_put_config(t, &config, index);
     /* At once, and behind the change: its number may be given to another before the next look. */
     for (size_t i = 0; i < change->n_remove; i++) {
-        turn_log_node(t, change->remove[i],
-                      &(struct peer_self){.incarnation = 0});
+        turn_forget_node(t, change->remove[i]);
     }
 }
 

@@ -45,17 +45,29 @@ struct catchup *turn_catchup(struct turn *t, raft_id node)
 /* Who's in the configuration; and who leads, in it or not: a leader that removes itself still needs our acks to commit that. */
 static bool is_peer(const struct turn *t, const struct turn_member *m)
 {
-    const struct raft_config *config = raft_config_now(t->raft);
     /* A node that waits to be added knows no configuration: it answers whom it was told of at the start. */
-    bool any = config->voters.n == 0;
+    bool any = raft_config_now(t->raft)->voters.n == 0;
     return m->id != t->options.id && m->peer[0] != 0 &&
-           (any || m->id == t->peers_leader ||
-            nodes_has(&config->voters, m->id) ||
-            nodes_has(&config->voters_old, m->id) ||
-            nodes_has(&config->learners, m->id));
+           (any || m->id == t->peers_leader || turn_is_member(t, m->id));
 }
 
-static void compare_settings(struct turn *t, const struct catchup *c);
+/* Of every member that said which settings it has: some may have become members, or left. */
+static void compare_settings(struct turn *t)
+{
+    t->settings_agree = true;
+    for (uint32_t i = 0; i < countof(t->catchups); i++) {
+        const struct catchup *c = &t->catchups[i];
+        if (c->settings[0] == 0 || !turn_is_member(t, c->node) ||
+            strcmp(c->settings, t->settings) == 0) {
+            continue;
+        }
+        t->settings_agree = false;
+        turn_alarm(t, c->node,
+                   "settings differ: node %u has %s, and this node %s; give "
+                   "all nodes the same",
+                   c->node, c->settings, t->settings);
+    }
+}
 
 void turn_members_changed(struct turn *t)
 {
@@ -72,9 +84,7 @@ void turn_members_changed(struct turn *t)
         n++;
     }
     transport_set_peers(t->transport, peers, n);
-    for (uint32_t i = 0; i < countof(t->catchups); i++) {
-        compare_settings(t, &t->catchups[i]);
-    }
+    compare_settings(t);
     turn_alarms_end_of_strangers(t);
 }
 
@@ -145,38 +155,6 @@ bool turn_peer_refused(struct turn *t, const struct transport_input *input)
     return refuse_amnesia(t, input->node, &self);
 }
 
-static bool differs(const struct turn *t, const struct catchup *c,
-                    const char *ours)
-{
-    return c->settings[0] != 0 && turn_is_member(t, c->node) &&
-           strcmp(c->settings, ours) != 0;
-}
-
-bool turn_settings_agree(const struct turn *t)
-{
-    char ours[TURN_SETTINGS_BYTES];
-    turn_common_settings(&t->options, ours, sizeof ours);
-    for (uint32_t i = 0; i < countof(t->catchups); i++) {
-        if (differs(t, &t->catchups[i], ours)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Said of a member, once its settings are known: whichever of the two came last. */
-static void compare_settings(struct turn *t, const struct catchup *c)
-{
-    char ours[TURN_SETTINGS_BYTES];
-    turn_common_settings(&t->options, ours, sizeof ours);
-    if (differs(t, c, ours)) {
-        turn_alarm(t, c->node,
-                   "settings differ: node %u has %s, and this node %s; give "
-                   "all nodes the same",
-                   c->node, c->settings, ours);
-    }
-}
-
 void turn_peer_hello(struct turn *t, const struct transport_input *input)
 {
     if (turn_peer_refused(t, input)) {
@@ -198,7 +176,7 @@ void turn_peer_hello(struct turn *t, const struct transport_input *input)
         if (!c->quarantined) {
             turn_alarms_end(t, c->node);
         }
-        compare_settings(t, c);
+        compare_settings(t);
     }
 }
 

@@ -77,7 +77,7 @@ void turn_read_request(struct turn *t, const struct read *want,
     }
     /* R14 holds without a round, too: a new leader may have committed what the one before answered for, and not applied it yet. */
     bool leased = local.consistency == PB__CONSISTENCY__LEASE &&
-                  t->options.lease_reads && turn_settings_agree(t) &&
+                  t->options.lease_reads && t->settings_agree &&
                   raft_lease_valid(t->raft, t->now_ms, 0) &&
                   t->applied == raft_commit(t->raft);
     if (local.consistency == PB__CONSISTENCY__STALE || leased) {

@@ -223,6 +223,9 @@ struct turn {
     uint64_t last_turn_ms;
     uint64_t wall_ms;
     struct peer_self me;
+    char settings[TURN_SETTINGS_BYTES]; /* that must be the same on all nodes */
+    /* No member said otherwise: what a leader's lease builds on. */
+    bool settings_agree;
     uint64_t started_ms;
 
     /* Cluster time: the last stamp plus what our clock has run since then. */
@@ -415,8 +418,6 @@ bool turn_peer_refused(struct turn *t, const struct transport_input *input);
 /* At our start: if what we drew last is on record, we draw again. False: it can't be written. */
 bool turn_draw(struct turn *t);
 void turn_peer_hello(struct turn *t, const struct transport_input *input);
-/* No member that was ever here says otherwise: what a leader's lease builds on. */
-bool turn_settings_agree(const struct turn *t);
 /* A voter or learner of the configuration in the log. */
 bool turn_is_member(const struct turn *t, raft_id node);
 struct catchup *turn_catchup(struct turn *t,
@@ -502,8 +503,9 @@ size_t answer_caps(const struct capabilities *caps, struct arena *a,
 /* turn_duty.c */
 void turn_role_changed(struct turn *t);
 void turn_duties(struct turn *t);
-/* Proposes what is known of a node; incarnation 0: nothing any more. */
+/* Proposes what is known of a node; or that nothing is, any more. */
 void turn_log_node(struct turn *t, raft_id node, const struct peer_self *self);
+void turn_forget_node(struct turn *t, raft_id node);
 void turn_duty_applied(struct turn *t, raft_index index,
                        const Pb__Command *command);
 /* A claim was judged: a true one is remembered, a false one put on record. */

@@ -570,8 +570,3 @@ void chaos_tend(struct chaos *c)
         }
     }
 }
-
-bool chaos_in_core(const struct chaos *c, raft_id id)
-{
-    return c->core[id];
-}

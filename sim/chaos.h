@@ -17,7 +17,5 @@ void chaos_heal_core(struct chaos *c);
 void chaos_heal_all(struct chaos *c);
 /* Who was made whole is started again when its process ends, as a supervisor does. Call it now and then. */
 void chaos_tend(struct chaos *c);
-/* Is the node one of those that chaos_heal_core() chose? */
-bool chaos_in_core(const struct chaos *c, raft_id id);
 
 #endif

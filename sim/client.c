@@ -63,7 +63,6 @@ bool sim_client_start(struct sim_client *c)
     ASSERT(status == BATON_OK);
     c->up = true;
     c->paused = false;
-    c->lives++;
     c->run_us = UINT64_MAX;
     c->watching = false;
     program_start(c);

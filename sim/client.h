@@ -12,7 +12,6 @@
 struct sim_belief {
     bool leads;
     uint64_t epoch;
-    uint64_t since_us;
     uint64_t
         overlap_us; /* since when another one believes in it too; 0: nobody */
 };
@@ -82,14 +81,11 @@ struct sim_client {
     uint64_t run_serial;
     uint64_t op_us; /* when its program does something next */
     uint64_t tags;
-    uint32_t lives; /* processes so far */
     uint32_t tabs_n;
     struct sim_tab tabs[SIM_TABS_MAX];
     struct sim_op ops[SIM_OPS_MAX];
     uint32_t ops_n;
     bool watching;
-    uint64_t watch_next; /* the revision that its watch has been told */
-    uint64_t watch_told; /* events of it, since it was synced */
 };
 
 struct sim_client *sim_client_new(struct sim_world *w, uint32_t number);

@@ -150,15 +150,6 @@ static void hold(struct sim_net *net, struct wire *w, struct packet *p)
     w->held_end = &p->after;
 }
 
-static void tell_fate(struct sim_net *net, const struct packet *p,
-                      uint64_t at_us)
-{
-    if (net->hooks.fate != NULL && p->type == PACKET_FRAME) {
-        net->hooks.fate(net->hooks.arg, p->stream, p->side,
-                        (struct bytes){p->data, p->n}, at_us);
-    }
-}
-
 static void send_packet(struct sim_net *net, struct packet *p)
 {
     struct wire *w = wire_of(net, p->stream, p->side);
@@ -166,12 +157,10 @@ static void send_packet(struct sim_net *net, struct packet *p)
                           p->stream->hosts[1 - p->side];
     uint64_t fate = sim_mix(net->options.seed, link, ++w->packets_n);
     if (w->cut || w->held != NULL) {
-        tell_fate(net, p, 0);
         hold(net, w, p);
         return;
     }
     uint64_t at_us = in_order(net, p, delay_of(net, w, fate));
-    tell_fate(net, p, at_us);
     fly(net, p, at_us);
 }
 
@@ -190,7 +179,6 @@ static bool send_hostile(struct sim_net *net, struct packet *p)
     if (sim_chance(&r, o->loss)) {
         net->stats.lost++;
         p->stream->queued[p->side] -= p->n;
-        tell_fate(net, p, UINT64_MAX);
         free(p);
         return true;
     }
@@ -211,7 +199,6 @@ static bool send_hostile(struct sim_net *net, struct packet *p)
     } else {
         at_us = in_order(net, p, at_us - *net->now_us);
     }
-    tell_fate(net, p, at_us);
     fly(net, p, at_us);
     return true;
 }

@@ -49,9 +49,6 @@ struct sim_net_hooks {
                  const char *why);
     /* What that side sends, once refused, is below half of its bound again. */
     void (*room)(void *arg, struct sim_stream *s, uint32_t side);
-    /* Of a frame between nodes, for those who look: when it will arrive; UINT64_MAX: it's lost, 0: held. NULL: nobody looks. */
-    void (*fate)(void *arg, const struct sim_stream *s, uint32_t side,
-                 struct bytes body, uint64_t at_us);
 };
 
 struct sim_net_options {

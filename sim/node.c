@@ -115,12 +115,11 @@ static void set_options(const struct sim_node *n, struct turn_options *out)
     }
     out->log = on_log;
     out->log_arg = (void *)(uintptr_t)n;
-    out->log_level = w->trace != NULL ? 3 : 2;
+    out->log_level = w->log != NULL ? 3 : 2;
 }
 
 static void ended(struct sim_node *n, const char *why)
 {
-    (void)snprintf(n->ended, sizeof n->ended, "%s", why);
     oracle_node_ended(n, why);
 }
 
@@ -129,12 +128,10 @@ bool sim_node_start(struct sim_node *n)
     struct turn_options options;
     struct store_boot boot;
     char error[512] = "";
-    if (n->up || !n->machine || n->dead) {
+    if (n->up || !n->machine) {
         return false;
     }
     set_options(n, &options);
-    turn_common_settings(&options, n->world->settings,
-                         sizeof n->world->settings);
     n->store = sim_store_open(n->disk, &boot);
     sim_store_set_read_bytes(n->store, n->world->options.read_bytes);
     oracle_node_started(n, &boot);
@@ -147,6 +144,8 @@ bool sim_node_start(struct sim_node *n)
         ended(n, error);
         return false;
     }
+    (void)snprintf(n->world->settings, sizeof n->world->settings, "%s",
+                   turn_settings(n->turn));
     n->up = true;
     n->paused = false;
     n->stopping = false;
@@ -226,9 +225,7 @@ void sim_node_fini(struct sim_node *n)
         take_down(n, true);
     }
     sim_disk_free(n->disk);
-    sim_disk_free(n->image);
     n->disk = NULL;
-    n->image = NULL;
 }
 
 void sim_node_stop(struct sim_node *n)

@@ -7,7 +7,7 @@
 
 /* --- raft_oracle.c: what every node does ------------------------------------------------------------------------------------ */
 
-struct raft_oracle *raft_oracle_new(struct sim_world *w);
+struct raft_oracle *raft_oracle_new(void);
 void raft_oracle_free(struct raft_oracle *o);
 
 void oracle_log(struct sim_node *n, int level, const char *line);

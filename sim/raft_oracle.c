@@ -29,7 +29,6 @@ struct node_seen {
     raft_term term;
     raft_index commit;
     raft_index applied;
-    enum raft_role role;
     raft_term led_term; /* checked as its leader */
 };
 
@@ -46,7 +45,6 @@ struct facts {
 };
 
 struct raft_oracle {
-    struct sim_world *world;
     struct node_seen nodes[SIM_NODES_MAX + 1];
     struct entry_id *committed; /* from index 1 */
     uint32_t committed_n;
@@ -61,11 +59,10 @@ struct raft_oracle {
     raft_id last_leader;
 };
 
-struct raft_oracle *raft_oracle_new(struct sim_world *w)
+struct raft_oracle *raft_oracle_new(void)
 {
     struct raft_oracle *o = calloc(1, sizeof *o);
     ASSERT(o != NULL);
-    o->world = w;
     o->memory = malloc(FRAME_ARENA_BYTES);
     ASSERT(o->memory != NULL);
     arena_init(&o->arena, o->memory, FRAME_ARENA_BYTES);
@@ -312,7 +309,7 @@ void oracle_stored(struct sim_node *n)
 void oracle_log(struct sim_node *n, int level, const char *line)
 {
     struct sim_world *w = n->world;
-    if (level == 0 && strncmp(line, "alarm ", 6) == 0 && !w->alarms_expected &&
+    if (level == 0 && strncmp(line, "alarm ", 6) == 0 &&
         strstr(line, "deposed leader") == NULL) {
         sim_world_fail(w, SIM_UNSAFE, "R21", "node %u: %s", n->id, line);
     }
@@ -466,8 +463,7 @@ void oracle_turn(struct sim_node *n)
                        (unsigned long long)term);
     }
     seen->term = term;
-    seen->role = raft_role_now(raft);
-    if (seen->role == RAFT_LEADER) {
+    if (raft_role_now(raft) == RAFT_LEADER) {
         check_leader(n, seen, term);
     }
     check_commit(n, seen);
@@ -564,9 +560,6 @@ bool oracle_converged(const struct sim_world *w)
     raft_index applied = 0;
     for (raft_id id = 1; id <= w->nodes_n; id++) {
         const struct sim_node *n = &w->nodes[id];
-        if (n->dead) {
-            continue;
-        }
         if (!n->up || n->paused) {
             return false;
         }

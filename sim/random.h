@@ -11,12 +11,10 @@ enum sim_purpose {
     SIM_FOR_OPTIONS = 1,
     SIM_FOR_FAULTS,
     SIM_FOR_PACKETS,
-    SIM_FOR_DISK,
     SIM_FOR_NODE,
     SIM_FOR_CLIENT,
     SIM_FOR_WORKLOAD,
     SIM_FOR_CLOCK,
-    SIM_FOR_HEAL,
 };
 
 /* splitmix64 (Steele, Lea, Flood 2014). */

@@ -59,25 +59,18 @@ static bool go_on(struct sim_world *w, struct chaos *c, uint64_t us)
     return true;
 }
 
-static bool core_leads(struct sim_world *w, const struct chaos *c)
-{
-    struct sim_node *leader = sim_world_leader(w);
-    /* One outside of it serves as well, if it has a quorum: L4 will tell. */
-    (void)c;
-    return leader != NULL;
-}
-
-/* L1: a leader in the core within 12 election timeouts, and the time that restarted nodes withhold their votes and links take to come back. */
+/* L1: a leader within 12 election timeouts, and the time that restarted nodes withhold their votes and links take to come back. One
+ * outside of the core serves as well: L4 tells whether it does. */
 static bool await_leader(struct sim_world *w, struct chaos *c)
 {
     const uint64_t within_ms = 24 * w->options.election_ms + 12000;
     uint64_t until = w->now_us + within_ms * SIM_MS;
-    while (w->now_us < until && !core_leads(w, c)) {
+    while (w->now_us < until && sim_world_leader(w) == NULL) {
         if (!go_on(w, c, 100 * SIM_MS)) {
             return false;
         }
     }
-    if (!core_leads(w, c)) {
+    if (sim_world_leader(w) == NULL) {
         sim_world_fail(w, SIM_NOT_LIVE, "L1",
                        "a quorum is whole, but has no leader after %llu ms",
                        (unsigned long long)within_ms);

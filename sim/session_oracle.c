@@ -68,7 +68,6 @@ struct session_oracle {
     uint64_t overlap_us;
     uint32_t watch_at[SIM_CLIENTS_MAX]; /* the next of `told` */
     bool watch_synced[SIM_CLIENTS_MAX];
-    uint64_t lease_expired_us;
     uint8_t *memory;
     struct arena arena;
 };
@@ -537,8 +536,7 @@ void oracle_belief_begin(struct sim_client *c, struct sim_tab *tab, bool group,
         }
     }
     sim_system_of(c);
-    tab->beliefs[group] = (struct sim_belief){
-        .leads = true, .epoch = epoch, .since_us = w->now_us};
+    tab->beliefs[group] = (struct sim_belief){.leads = true, .epoch = epoch};
 }
 
 void oracle_belief_end(struct sim_client *c, struct sim_tab *tab, bool group)

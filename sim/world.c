@@ -119,7 +119,7 @@ struct sim_world *sim_world_new(const struct sim_options *options)
                                         .down = on_down,
                                         .room = on_room};
     w->net = sim_net_new(&w->queue, &w->now_us, &net, &hooks);
-    w->raft = raft_oracle_new(w);
+    w->raft = raft_oracle_new();
     w->sessions = session_oracle_new(w);
     w->nodes_n = options->nodes_n;
     for (raft_id id = 1; id <= w->nodes_n; id++) {

@@ -71,7 +71,6 @@ struct sim_options {
 #define SIM_COVERAGE(X)                                                        \
     X(elections)                                                               \
     X(leader_changes)                                                          \
-    X(terms_without_leader)                                                    \
     X(kills)                                                                   \
     X(power_losses)                                                            \
     X(lost_unsynced)                                                           \
@@ -89,7 +88,6 @@ struct sim_options {
     X(disk_full)                                                               \
     X(clock_changes)                                                           \
     X(wall_jumps)                                                              \
-    X(wipes)                                                                   \
     X(amnesia_refused)                                                         \
     X(transfers)                                                               \
     X(truncations)                                                             \
@@ -104,7 +102,6 @@ struct sim_options {
     X(leases_expired)                                                          \
     X(handoffs)                                                                \
     X(beliefs)                                                                 \
-    X(beliefs_lapsed)                                                          \
     X(overlaps_fenced)                                                         \
     X(writes_accepted)                                                         \
     X(writes_fenced)                                                           \
@@ -162,11 +159,9 @@ struct sim_node {
     bool paused;
     bool join;
     bool stopping;
-    bool dead; /* its data can't be used any more: nobody restarts it */
     struct sim_clock clock;
     struct sim_random random;
     struct sim_disk *disk;
-    struct sim_disk *image; /* as it once was, to come back with; NULL */
     struct store *store;
     struct transport *transport;
     struct turn *turn;
@@ -181,7 +176,6 @@ struct sim_node {
     uint64_t write_serial;
     struct sim_disk_faults faults;
     uint64_t turns;
-    char ended[512]; /* why, the last time */
 };
 
 /* Makes the process of a machine that runs; false: its data can't be used, or it runs already. */
@@ -215,7 +209,6 @@ void sim_node_room(struct sim_node *n, struct sim_stream *s);
 struct sim_client;
 struct raft_oracle;
 struct session_oracle;
-struct sim_trace;
 
 struct sim_world {
     struct sim_options options;
@@ -234,9 +227,6 @@ struct sim_world {
     struct sim_failure failure;
     uint64_t trace_hash; /* of all that happened, in order */
     uint64_t events_n;
-    struct sim_trace *trace; /* NULL: nobody draws it */
-    /* Somebody's disk was set back on purpose: an alarm is what must come of it. */
-    bool alarms_expected;
     void (*log)(struct sim_world *w, raft_id node,
                 const char *line); /* NULL: nobody reads it */
     bool quiet; /* chaos is over: the load may be asked to come to its end */

@@ -5,7 +5,7 @@ import socket
 import subprocess
 
 import wire
-from lab import BIN, Node, clean_environment, equal, run, until
+from lab import BIN, Node, Relay, clean_environment, equal, path_of, run, until
 
 BATOND = os.path.join(BIN, 'batond')
 
@@ -254,9 +254,19 @@ def log_lines(lab):
 
 
 def settings_differ(lab):
-    """One node has another election timeout than the rest: all say so, until it's set right."""
+    """One node has another election timeout than the rest: all say so, until it's set right, and no leader relies on its lease."""
     lab.alarms_expected = ('settings differ',)
-    cluster = lab.cluster()
+    cluster = lab.cluster(lease_reads=1)
+    relay = Relay(cluster)
+    relay.open('acme/alice/laptop', 'tab')
+
+    def served():
+        """How a read is, that may be on the leader's lease."""
+        return relay.ask(get_leader={
+            'scope': path_of('acme/alice'),
+            'consistency': 'LEASE'}).leader_result.consistency
+
+    until('a read on the lease', lambda: served() == 'LEASE')
     node = cluster.followers()[0]
     node.kill()
     node.start(election_ms=777)
@@ -264,12 +274,14 @@ def settings_differ(lab):
         until('an alarm on node %d' % one.id, lambda one=one: any(
             'settings differ' in text and 'election-ms=777' in text
             for text in one.status().alarms))
+    equal('with settings that differ', served(), 'LINEARIZABLE')
     node.kill()
     node.start()
     cluster.leader()
     for one in cluster:
         until('no alarm on node %d' % one.id,
               lambda one=one: not one.status().alarms)
+    until('a read on the lease again', lambda: served() == 'LEASE')
 
 
 if __name__ == '__main__':

@@ -163,6 +163,18 @@ void rig_fini(struct rig *r)
     free(r->frame);
 }
 
+int rig_make(void **state)
+{
+    *state = calloc(1, sizeof(struct rig));
+    return *state == NULL;
+}
+
+int rig_drop(void **state)
+{
+    free(*state);
+    return 0;
+}
+
 static struct watch_env env_of(struct rig *r)
 {
     return (struct watch_env){

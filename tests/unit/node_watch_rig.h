@@ -56,6 +56,9 @@ extern const struct registry_limits rig_many; /* thousands of everything */
 void rig_init(struct rig *r, const struct registry_limits *limits,
               size_t history_bytes);
 void rig_fini(struct rig *r);
+/* A group's setup and teardown: memory for a rig in *state, since it's too large for a stack. */
+int rig_make(void **state);
+int rig_drop(void **state);
 
 /* Entries, published as the turn does; ids. */
 uint64_t rig_lease(struct rig *r, uint8_t nonce);

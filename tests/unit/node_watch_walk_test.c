@@ -291,18 +291,6 @@ static void test_longest_names(void **state)
     rig_fini(r);
 }
 
-static int make_rig(void **state)
-{
-    *state = calloc(1, sizeof(struct rig));
-    return *state == NULL;
-}
-
-static int drop_rig(void **state)
-{
-    free(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -318,5 +306,5 @@ int main(void)
         cmocka_unit_test(test_pump_says_that_more_wait),
         cmocka_unit_test(test_longest_names),
     };
-    return cmocka_run_group_tests(tests, make_rig, drop_rig);
+    return cmocka_run_group_tests(tests, rig_make, rig_drop);
 }

@@ -427,18 +427,6 @@ static void test_random(void **state)
     }
 }
 
-static int make_rig(void **state)
-{
-    *state = calloc(1, sizeof(struct rig));
-    return *state == NULL;
-}
-
-static int drop_rig(void **state)
-{
-    free(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -457,5 +445,5 @@ int main(void)
         cmocka_unit_test(test_reset_of_all),
         cmocka_unit_test(test_random),
     };
-    return cmocka_run_group_tests(tests, make_rig, drop_rig);
+    return cmocka_run_group_tests(tests, rig_make, rig_drop);
 }
