@@ -16,6 +16,7 @@ void wire_from_message(const struct raft_message *m, Pb__PeerFrame *out)
     out->success = m->success;
     out->pre = m->pre;
     out->force = m->force;
+    out->quiet = m->quiet;
     out->hint_index = m->hint_index;
     out->hint_term = m->hint_term;
 }
@@ -40,6 +41,7 @@ bool wire_to_message(const Pb__PeerFrame *frame, raft_id from, raft_id to,
         .success = frame->success,
         .pre = frame->pre,
         .force = frame->force,
+        .quiet = frame->quiet,
     };
     return true;
 }

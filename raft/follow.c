@@ -139,6 +139,9 @@ void raft_on_append(struct raft *r, const struct raft_in *in,
     }
     const raft_index match = max_u64(r->commit, min_u64(sent, r->terms.last));
     r->commit = max_u64(r->commit, min_u64(m->commit, match));
+    if (m->quiet && m->entries_n == 0) {
+        return;
+    }
     raft_send(r, out,
               (struct raft_message){.type = RAFT_APPEND_REPLY,
                                     .to = m->from,

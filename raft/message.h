@@ -6,7 +6,8 @@
  *   VOTE            pre, force (a transfer: ignore stickiness), index/log_term: the candidate's last entry
  *                   round: number of the campaign, so that a late answer to an earlier pre-vote isn't taken for one to this
  *   VOTE_REPLY      pre, success; echoes round, and term (of the request for a pre-vote grant)
- *   APPEND          index/log_term: the entry before the first; entries_n; commit
+ *   APPEND          index/log_term: the entry before the first; entries_n; commit. quiet: without entries, to say that more is
+ *                   committed; only a rejection is answered
  *   APPEND_REPLY    success: index = last entry known to match and stored. Else index = the rejected previous index,
  *                   hint_index/hint_term: where to go on (fast backtracking)
  *   HEARTBEAT       round: unique and rising in a term, one quorum confirmation each (ReadIndex, quorum lease); commit:
@@ -51,6 +52,7 @@ struct raft_message {
     bool success;
     bool pre;
     bool force;
+    bool quiet;
 };
 
 #endif

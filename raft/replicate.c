@@ -163,13 +163,16 @@ static bool append_one(struct raft *r, const struct raft_in *in,
     }
     const uint32_t n =
         (uint32_t)min_u64(last - prev, r->options.append_entries_max);
+    /* News of commits alone: nothing waits for the answer, and each would cost both ends a wake-up. */
+    const bool quiet = n == 0 && p->mode == PROGRESS_STREAM;
     raft_send(r, out,
               (struct raft_message){.type = RAFT_APPEND,
                                     .to = p->id,
                                     .index = prev,
                                     .log_term = terms_at(&r->terms, prev),
                                     .commit = r->commit,
-                                    .entries_n = n},
+                                    .entries_n = n,
+                                    .quiet = quiet},
               0);
     p->sent_commit = r->commit;
     progress_sent(p, n, in->now_ms);

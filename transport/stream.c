@@ -40,6 +40,21 @@ static void on_tx(void *arg)
     inbox_post(&s->env->inbox, &s->tx_node, whole);
 }
 
+/* What is taken back from NNG's TLS breaks the stream below it, and may never end. */
+static bool is_tls(nng_stream *nng)
+{
+    bool verified = false;
+    return nng_stream_get_bool(nng, NNG_OPT_TLS_VERIFIED, &verified) !=
+           NNG_ENOTSUP;
+}
+
+static void free_now(struct stream *s)
+{
+    if (s->tx_now != NULL) {
+        nng_aio_free(s->tx_now);
+    }
+}
+
 bool stream_init(struct stream *s, struct stream_env *env, nng_stream *nng,
                  const struct stream_options *o)
 {
@@ -60,9 +75,14 @@ bool stream_init(struct stream *s, struct stream_env *env, nng_stream *nng,
     if (nng_aio_alloc(&s->tx, on_tx, s) != 0) {
         goto no_tx;
     }
+    if (!is_tls(nng) && nng_aio_alloc(&s->tx_now, NULL, NULL) != 0) {
+        goto no_tx_now;
+    }
     if (buffers_take(&env->pool, BUFFERS_BYTES_MIN, &s->in)) {
         return true;
     }
+    free_now(s);
+no_tx_now:
     nng_aio_free(s->tx);
 no_tx:
     nng_aio_free(s->rx);
@@ -254,18 +274,53 @@ bool stream_send(struct stream *s, struct bytes body)
     return true;
 }
 
-static void write_flight(struct stream *s)
+static void flight_on(struct stream *s, nng_aio *aio)
 {
     ASSERT(s->flight_from < s->flight_to);
     nng_iov v = {s->flight.data + s->flight_from,
                  s->flight_to - s->flight_from};
-    int failed = nng_aio_set_iov(s->tx, 1, &v);
+    int failed = nng_aio_set_iov(aio, 1, &v);
     ASSERT(failed == 0);
+    nng_stream_send(s->nng, aio);
+}
+
+/* n bytes of the flight left. True: all of it. */
+static bool flight_left(struct stream *s, size_t n)
+{
+    ASSERT(n <= s->flight_to - s->flight_from);
+    s->flight_from += n;
+    s->env->queued_bytes -= n;
+    s->env->bytes_out += n;
+    s->wrote = s->wrote || n > 0;
+    return s->flight_from == s->flight_to;
+}
+
+static void flight_end(struct stream *s)
+{
+    s->flight_from = 0;
+    s->flight_to = 0;
+    buffers_give(&s->env->pool, &s->flight);
+}
+
+/* NNG tries to write at once, in our thread; only what can't leave then waits for its poller. So nearly every write ends here, and
+ * costs no other thread's turn: an operation without a callback is done as soon as nothing of it waits, and one that would wait is
+ * taken back. An error is left for the next try to find, which has a callback. */
+static bool write_now(struct stream *s)
+{
+    flight_on(s, s->tx_now);
+    nng_aio_cancel(s->tx_now);
+    nng_aio_wait(s->tx_now);
+    return nng_aio_result(s->tx_now) == 0 &&
+           flight_left(s, nng_aio_count(s->tx_now));
+}
+
+static void write_flight(struct stream *s)
+{
     s->tx_busy = true;
     if (s->watched) {
         inbox_want(&s->env->inbox, &s->tx_node);
     }
-    nng_stream_send(s->nng, s->tx);
+    flight_on(s, s->tx);
 }
 
 void stream_flush(struct stream *s)
@@ -283,6 +338,11 @@ void stream_flush(struct stream *s)
     s->flight_to = s->fill_n;
     s->fill = (struct buffer){0};
     s->fill_n = 0;
+    /* Who watches hears of the end from the inbox, as of any other. */
+    if (s->tx_now != NULL && !s->watched && write_now(s)) {
+        flight_end(s);
+        return;
+    }
     write_flight(s);
 }
 
@@ -304,23 +364,16 @@ void stream_took_tx(struct stream *s)
         s->error = rv;
         return;
     }
-    size_t n = nng_aio_count(s->tx);
-    ASSERT(n <= s->flight_to - s->flight_from);
-    s->flight_from += n;
-    s->env->queued_bytes -= n;
-    s->env->bytes_out += n;
-    s->wrote = s->wrote || n > 0;
+    bool whole = flight_left(s, nng_aio_count(s->tx));
     if (s->closed) {
         return;
     }
     /* A send may complete with less than it was given. */
-    if (s->flight_from < s->flight_to) {
+    if (!whole) {
         write_flight(s);
         return;
     }
-    s->flight_from = 0;
-    s->flight_to = 0;
-    buffers_give(&s->env->pool, &s->flight);
+    flight_end(s);
     stream_flush(s);
 }
 
@@ -353,6 +406,7 @@ void stream_fini(struct stream *s)
     nng_stream_free(s->nng);
     nng_aio_free(s->rx);
     nng_aio_free(s->tx);
+    free_now(s);
     s->env->queued_bytes -= stream_queued(s);
     buffers_give(&s->env->pool, &s->in);
     buffers_give(&s->env->pool, &s->fill);

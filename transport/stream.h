@@ -36,6 +36,7 @@ struct stream {
     nng_stream *nng;
     nng_aio *rx;
     nng_aio *tx;
+    nng_aio *tx_now; /* without a callback: what can leave at once; NULL: TLS */
     struct inbox_node rx_node;
     struct inbox_node tx_node;
     struct buffer in;

@@ -39,8 +39,10 @@ static void body(const struct raft_message *m, char *out, size_t bytes)
         return;
     case RAFT_APPEND:
         (void)snprintf(out, bytes,
-                       " %u behind %" PRIu64 "^%" PRIu64 " commit %" PRIu64,
-                       m->entries_n, m->index, m->log_term, m->commit);
+                       " %u behind %" PRIu64 "^%" PRIu64 " commit %" PRIu64
+                       "%s",
+                       m->entries_n, m->index, m->log_term, m->commit,
+                       m->quiet ? " quiet" : "");
         return;
     case RAFT_APPEND_REPLY:
         if (m->success) {

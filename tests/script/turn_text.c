@@ -222,6 +222,7 @@ void turn_text_frame(FILE *f, uint32_t from, uint32_t to,
         .success = frame->success,
         .pre = frame->pre,
         .force = frame->force,
+        .quiet = frame->quiet,
     };
     if (frame->type > RAFT_SNAPSHOT_REPLY && chunk != NULL) {
         (void)fprintf(

@@ -45,6 +45,7 @@ static void assert_same(const struct raft_message *a,
     assert_int_equal(a->success, b->success);
     assert_int_equal(a->pre, b->pre);
     assert_int_equal(a->force, b->force);
+    assert_int_equal(a->quiet, b->quiet);
 }
 
 /* Through bytes, as in life. */
@@ -87,6 +88,7 @@ static void test_every_type(void **state)
             .success = true,
             .pre = (type & 1) != 0,
             .force = (type & 2) != 0,
+            .quiet = (type & 4) != 0,
         };
         const struct raft_message empty = {
             .type = (enum raft_message_type)type, .from = 1, .to = 2};
