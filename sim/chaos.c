@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sim/action.h"
 #include "sim/client.h"
 
 enum fault {
@@ -39,8 +40,6 @@ struct chaos {
     uint64_t hold_us;    /* that one lasts */
     uint32_t aim;        /* permille of faults that hit the leader */
     uint32_t down_max;   /* nodes that may be down at once by our doing */
-    bool core[SIM_NODES_MAX + 1];
-    bool all; /* everybody was made whole */
 };
 
 /* --- options -------------------------------------------------------------------------------------------------------------------------- */
@@ -115,25 +114,29 @@ static void later(struct chaos *c, uint64_t us,
 
 /* --- processes and machines ----------------------------------------------------------------------------------------------------------- */
 
-static void restart(void *arg, uint64_t id, uint64_t b)
+static void act(struct chaos *c, enum sim_verb verb, uint32_t a, uint32_t b,
+                int64_t v)
+{
+    sim_act(c->world,
+            &(struct sim_action){.verb = verb, .a = a, .b = b, .v = v});
+}
+
+/* What is to be done once the fault is over, unless chaos is. */
+static void undo(void *arg, uint64_t verb, uint64_t host)
 {
     struct chaos *c = arg;
-    struct sim_node *n = &c->world->nodes[id];
-    (void)b;
-    if (c->on && !n->up) {
-        n->machine = true;
-        sim_net_machine(c->world->net, n->id, true);
-        n->faults = (struct sim_disk_faults){.stalled = false};
-        (void)sim_node_start(n);
+    bool node = host <= SIM_NODES_MAX;
+    if (c->on || !node) {
+        act(c, (enum sim_verb)verb, (uint32_t)host, 0, 0);
     }
 }
 
-static void wake_node(void *arg, uint64_t id, uint64_t b)
+static void restart(void *arg, uint64_t id, uint64_t b)
 {
     struct chaos *c = arg;
     (void)b;
-    if (c->on) {
-        sim_node_pause(&c->world->nodes[id], false);
+    if (c->on && !c->world->nodes[id].up) {
+        act(c, SIM_START, (uint32_t)id, 0, 0);
     }
 }
 
@@ -141,30 +144,34 @@ static void hit_process(struct chaos *c, enum fault fault)
 {
     struct sim_node *n = draw_node(c);
     if (fault == FAULT_PAUSE) {
-        c->world->coverage.pauses++;
-        sim_node_pause(n, true);
-        later(c, lasts_us(c), wake_node, n->id, 0);
+        act(c, SIM_PAUSE, n->id, 0, 0);
+        later(c, lasts_us(c), undo, SIM_RESUME, n->id);
         return;
     }
     if (!n->up || down_n(c) >= c->down_max) {
         return;
     }
-    if (fault == FAULT_KILL) {
-        sim_node_kill(n);
-    } else if (fault == FAULT_POWER) {
-        sim_node_power_off(n);
-    } else {
-        sim_node_stop(n);
-    }
+    act(c,
+        fault == FAULT_KILL    ? SIM_CRASH
+        : fault == FAULT_POWER ? SIM_POWER
+                               : SIM_STOP,
+        n->id, 0, 0);
     later(c, lasts_us(c), restart, n->id, 0);
 }
 
 /* --- the net ---------------------------------------------------------------------------------------------------------------------------- */
 
-static void cut_both(struct sim_world *w, uint32_t a, uint32_t b, bool cut)
+static void cut(struct chaos *c, uint32_t a, uint32_t b, bool on)
 {
-    sim_net_cut(w->net, a, b, cut);
-    sim_net_cut(w->net, b, a, cut);
+    if (sim_net_is_cut(c->world->net, a, b) != on) {
+        act(c, on ? SIM_CUT : SIM_MEND, a, b, 0);
+    }
+}
+
+static void cut_both(struct chaos *c, uint32_t a, uint32_t b, bool on)
+{
+    cut(c, a, b, on);
+    cut(c, b, a, on);
 }
 
 static void mend_net(void *arg, uint64_t a, uint64_t b)
@@ -177,7 +184,7 @@ static void mend_net(void *arg, uint64_t a, uint64_t b)
     }
     for (raft_id x = 1; x <= SIM_NODES_MAX; x++) {
         for (raft_id y = 1; y <= SIM_NODES_MAX; y++) {
-            sim_net_cut(c->world->net, x, y, false);
+            cut(c, x, y, false);
         }
     }
 }
@@ -191,7 +198,7 @@ static void split(struct chaos *c, uint64_t sides, raft_id bridge)
             bool apart = (sides >> a & 1) != (sides >> b & 1) && a != bridge &&
                          b != bridge;
             if (apart) {
-                cut_both(w, a, b, true);
+                cut_both(c, a, b, true);
             }
         }
     }
@@ -221,9 +228,9 @@ static void hit_net(struct chaos *c, enum fault fault)
                 continue;
             }
             if (sim_chance(&c->random, 500)) {
-                sim_net_cut(w->net, n->id, other, true);
+                cut(c, n->id, other, true);
             } else if (sim_chance(&c->random, 300)) {
-                sim_net_cut(w->net, other, n->id, true);
+                cut(c, other, n->id, true);
             }
         }
         break;
@@ -236,7 +243,7 @@ static void mend_client(void *arg, uint64_t host, uint64_t b)
     struct chaos *c = arg;
     (void)b;
     for (raft_id id = 1; id <= SIM_NODES_MAX; id++) {
-        cut_both(c->world, (uint32_t)host, id, false);
+        cut_both(c, (uint32_t)host, id, false);
     }
 }
 
@@ -247,9 +254,8 @@ static void hit_client_net(struct chaos *c)
     c->world->coverage.cuts++;
     for (raft_id id = 1; id <= c->world->nodes_n; id++) {
         if (all || sim_chance(&c->random, 500)) {
-            sim_net_cut(c->world->net, client->host, id, true);
-            sim_net_cut(c->world->net, id, client->host,
-                        sim_chance(&c->random, 700));
+            cut(c, client->host, id, true);
+            cut(c, id, client->host, sim_chance(&c->random, 700));
         }
     }
     later(c, lasts_us(c), mend_client, client->host, 0);
@@ -258,7 +264,7 @@ static void hit_client_net(struct chaos *c)
 static void unclog(void *arg, uint64_t a, uint64_t b)
 {
     struct chaos *c = arg;
-    sim_net_slow(c->world->net, (uint32_t)a, (uint32_t)b, 0);
+    act(c, SIM_CLOG, (uint32_t)a, (uint32_t)b, 0);
 }
 
 static void hit_link(struct chaos *c)
@@ -267,8 +273,8 @@ static void hit_link(struct chaos *c)
     raft_id a = draw_node(c)->id;
     raft_id b = (raft_id)sim_between(&c->random, 1, w->nodes_n);
     if (a != b) {
-        w->coverage.clogs++;
-        sim_net_slow(w->net, a, b, sim_magnitude(&c->random, 1000, SIM_S));
+        act(c, SIM_CLOG, a, b,
+            (int64_t)sim_magnitude(&c->random, 1000, SIM_S));
         later(c, lasts_us(c), unclog, a, b);
     }
 }
@@ -278,15 +284,14 @@ static void calm_net(void *arg, uint64_t a, uint64_t b)
     struct chaos *c = arg;
     (void)a;
     (void)b;
-    sim_net_hostile(c->world->net, 0, 0, 0);
+    act(c, SIM_HOSTILE, 0, 0, 0);
 }
 
 static void hostile(struct chaos *c)
 {
-    c->world->coverage.hostile_times++;
-    sim_net_hostile(c->world->net, (uint32_t)sim_below(&c->random, 100),
-                    (uint32_t)sim_below(&c->random, 100),
-                    (uint32_t)sim_below(&c->random, 200));
+    uint32_t loss = (uint32_t)sim_below(&c->random, 100);
+    uint32_t twice = (uint32_t)sim_below(&c->random, 100);
+    act(c, SIM_HOSTILE, loss, twice, (int64_t)sim_below(&c->random, 200));
     later(c, lasts_us(c), calm_net, 0, 0);
 }
 
@@ -295,29 +300,21 @@ static void hostile(struct chaos *c)
 static void mend_disk(void *arg, uint64_t id, uint64_t b)
 {
     struct chaos *c = arg;
-    struct sim_node *n = &c->world->nodes[id];
     (void)b;
-    n->faults = (struct sim_disk_faults){.stalled = false};
-    sim_node_disk(n);
-    if (c->on && !n->up) {
-        restart(c, id, 0);
-    }
+    act(c, SIM_DISK_OK, (uint32_t)id, 0, 0);
+    restart(c, id, 0);
 }
 
 static void hit_disk(struct chaos *c, enum fault fault)
 {
-    struct sim_node *n = draw_node(c);
-    struct sim_coverage *coverage = &c->world->coverage;
+    const struct sim_node *n = draw_node(c);
     if (fault == FAULT_DISK_STALL) {
-        coverage->disk_stalls++;
-        n->faults.stalled = true;
+        act(c, SIM_STALL, n->id, 0, 0);
     } else if (fault == FAULT_DISK_SLOW) {
-        n->faults.slow = (uint32_t)sim_magnitude(&c->random, 2, 500);
+        act(c, SIM_SLOW_DISK, n->id, 0,
+            (int64_t)sim_magnitude(&c->random, 2, 500));
     } else if (down_n(c) < c->down_max) {
-        coverage->disk_failures += fault == FAULT_DISK_ERROR;
-        coverage->disk_full += fault == FAULT_DISK_FULL;
-        n->faults.failure = fault == FAULT_DISK_FULL ? STORE_FAILURE_DISK_FULL
-                                                     : STORE_FAILURE_IO;
+        act(c, fault == FAULT_DISK_FULL ? SIM_FULL : SIM_EIO, n->id, 0, 0);
     }
     later(c, lasts_us(c), mend_disk, n->id, 0);
 }
@@ -326,70 +323,41 @@ static void hit_disk(struct chaos *c, enum fault fault)
 
 static void hit_clock(struct chaos *c, enum fault fault)
 {
-    struct sim_world *w = c->world;
-    uint32_t ppm = w->options.drift_ppm;
+    uint32_t ppm = c->world->options.drift_ppm;
     bool client = sim_chance(&c->random, 500);
-    struct sim_clock *clock =
-        client ? &draw_client(c)->clock : &draw_node(c)->clock;
+    uint32_t host = client ? draw_client(c)->host : draw_node(c)->id;
     if (fault == FAULT_WALL) {
-        w->coverage.wall_jumps++;
-        clock->wall_offset_ms +=
-            (int64_t)sim_below(&c->random, 7200000) - 3600000;
+        act(c, SIM_JUMP, host, 0,
+            (int64_t)sim_below(&c->random, 7200000) - 3600000);
         return;
     }
-    w->coverage.clock_changes++;
-    sim_clock_rate(clock, w->now_us,
-                   (int32_t)sim_below(&c->random, 2ull * ppm + 1) -
-                       (int32_t)ppm);
-}
-
-static void start_client(void *arg, uint64_t number, uint64_t b)
-{
-    struct chaos *c = arg;
-    (void)b;
-    (void)sim_client_start(c->world->clients[number]);
-}
-
-static void wake_client(void *arg, uint64_t number, uint64_t b)
-{
-    struct chaos *c = arg;
-    (void)b;
-    sim_client_pause(c->world->clients[number], false);
-}
-
-static void unthrottle(void *arg, uint64_t number, uint64_t b)
-{
-    struct chaos *c = arg;
-    (void)b;
-    c->world->clients[number]->throttle_ms = 0;
+    act(c, SIM_DRIFT, host, 0,
+        (int64_t)sim_below(&c->random, 2ull * ppm + 1) - (int64_t)ppm);
 }
 
 static void hit_client(struct chaos *c, enum fault fault)
 {
-    struct sim_client *client = draw_client(c);
+    uint32_t host = draw_client(c)->host;
+    enum sim_verb over = SIM_THROTTLE;
     if (fault == FAULT_CLIENT_KILL) {
-        sim_client_kill(client);
-        later(c, lasts_us(c), start_client, client->number, 0);
+        act(c, SIM_CRASH, host, 0, 0);
+        over = SIM_START;
     } else if (fault == FAULT_CLIENT_PAUSE) {
-        c->world->coverage.suspends++;
-        sim_client_pause(client, true);
-        later(c, lasts_us(c), wake_client, client->number, 0);
+        act(c, SIM_PAUSE, host, 0, 0);
+        over = SIM_RESUME;
     } else {
-        client->throttle_ms = sim_chance(&c->random, 500) ? 1000 : 60000;
-        later(c, lasts_us(c), unthrottle, client->number, 0);
+        act(c, SIM_THROTTLE, host, 0,
+            sim_chance(&c->random, 500) ? 1000 : 60000);
     }
+    later(c, lasts_us(c), undo, over, host);
 }
 
 static void transfer(struct chaos *c)
 {
-    struct sim_client *client = draw_client(c);
+    const struct sim_client *client = draw_client(c);
     if (client->up && !client->paused) {
-        const struct baton_call call = {.tag = UINT64_MAX - 1};
-        c->world->coverage.transfers++;
-        sim_system_of(client);
-        (void)baton_transfer(
-            client->baton, &call,
-            (uint32_t)sim_below(&c->random, c->world->nodes_n + 1), NULL);
+        act(c, SIM_TRANSFER, client->host,
+            (uint32_t)sim_below(&c->random, c->world->nodes_n + 1), 0);
     }
 }
 
@@ -496,77 +464,18 @@ void chaos_free(struct chaos *c)
 
 /* --- healing -------------------------------------------------------------------------------------------------------------------------------- */
 
-static void heal_node(struct sim_world *w, raft_id id)
-{
-    struct sim_node *n = &w->nodes[id];
-    n->faults = (struct sim_disk_faults){.stalled = false};
-    if (!n->machine) {
-        n->machine = true;
-        sim_net_machine(w->net, id, true);
-    }
-    sim_node_pause(n, false);
-    (void)sim_node_start(n);
-    sim_node_disk(n);
-}
-
-static void heal_links(struct sim_world *w, uint32_t a, uint32_t b)
-{
-    cut_both(w, a, b, false);
-    sim_net_slow(w->net, a, b, 0);
-    sim_net_slow(w->net, b, a, 0);
-}
-
-static void heal(struct chaos *c, bool all)
-{
-    struct sim_world *w = c->world;
-    sim_net_hostile(w->net, 0, 0, 0);
-    for (raft_id a = 1; a <= w->nodes_n; a++) {
-        if (!all && !c->core[a]) {
-            continue;
-        }
-        for (raft_id b = 1; b <= w->nodes_n; b++) {
-            if (all || c->core[b]) {
-                heal_links(w, a, b);
-            }
-        }
-        for (uint32_t i = 0; i < w->clients_n; i++) {
-            heal_links(w, a, w->clients[i]->host);
-        }
-        heal_node(w, a);
-    }
-    for (uint32_t i = 0; i < w->clients_n; i++) {
-        w->clients[i]->throttle_ms = 0;
-        sim_client_pause(w->clients[i], false);
-        (void)sim_client_start(w->clients[i]);
-    }
-}
-
 void chaos_heal_core(struct chaos *c)
 {
     struct sim_world *w = c->world;
+    int64_t core = 0;
     uint32_t n =
         (uint32_t)sim_between(&c->random, w->nodes_n / 2 + 1, w->nodes_n);
     while (n > 0) {
         raft_id id = (raft_id)sim_between(&c->random, 1, w->nodes_n);
-        if (!c->core[id]) {
-            c->core[id] = true;
+        if ((core & SIM_SET(id)) == 0) {
+            core |= SIM_SET(id);
             n--;
         }
     }
-    heal(c, false);
-}
-
-void chaos_heal_all(struct chaos *c)
-{
-    c->all = true;
-    heal(c, true);
-}
-
-void chaos_tend(struct chaos *c)
-{
-    for (raft_id id = 1; id <= c->world->nodes_n; id++) {
-        if ((c->all || c->core[id]) && !c->world->nodes[id].up) {
-            heal_node(c->world, id);
-        }
-    }
+    act(c, SIM_HEAL, 0, 0, core);
 }

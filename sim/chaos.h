@@ -14,8 +14,5 @@ void chaos_stop(struct chaos *c);
 void chaos_free(struct chaos *c);
 /* A random quorum and all clients are made whole, and stay so; what else is broken stays broken. */
 void chaos_heal_core(struct chaos *c);
-void chaos_heal_all(struct chaos *c);
-/* Who was made whole is started again when its process ends, as a supervisor does. Call it now and then. */
-void chaos_tend(struct chaos *c);
 
 #endif

@@ -226,6 +226,37 @@ void sim_node_fini(struct sim_node *n)
     }
     sim_disk_free(n->disk);
     n->disk = NULL;
+    if (n->image != NULL) {
+        sim_disk_free(n->image);
+        n->image = NULL;
+    }
+}
+
+void sim_node_wipe(struct sim_node *n)
+{
+    if (!n->up) {
+        sim_disk_free(n->disk);
+        n->disk = sim_disk_new(1000 + ++n->world->incarnations);
+        n->world->coverage.wipes++;
+    }
+}
+
+void sim_node_image(struct sim_node *n)
+{
+    if (n->image != NULL) {
+        sim_disk_free(n->image);
+    }
+    n->image = sim_disk_copy(n->disk);
+}
+
+void sim_node_restore(struct sim_node *n)
+{
+    if (!n->up && n->image != NULL) {
+        sim_disk_free(n->disk);
+        n->disk = n->image;
+        n->image = NULL;
+        n->world->coverage.images++;
+    }
 }
 
 void sim_node_stop(struct sim_node *n)

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sim/action.h"
 #include "sim/chaos.h"
 #include "sim/oracle.h"
 
@@ -47,11 +48,11 @@ void assert_failed(const char *condition, const char *file, int line,
 /* --- liveness ------------------------------------------------------------------------------------------------------------------------- */
 
 /* Goes on, and looks after those who were healed. */
-static bool go_on(struct sim_world *w, struct chaos *c, uint64_t us)
+static bool go_on(struct sim_world *w, uint64_t us)
 {
     uint64_t until = w->now_us + us;
     while (w->now_us < until) {
-        chaos_tend(c);
+        sim_tend(w);
         if (!sim_world_run(w, min_u64(w->now_us + 100 * SIM_MS, until))) {
             return false;
         }
@@ -61,12 +62,12 @@ static bool go_on(struct sim_world *w, struct chaos *c, uint64_t us)
 
 /* L1: a leader within 12 election timeouts, and the time that restarted nodes withhold their votes and links take to come back. One
  * outside of the core serves as well: L4 tells whether it does. */
-static bool await_leader(struct sim_world *w, struct chaos *c)
+static bool await_leader(struct sim_world *w)
 {
     const uint64_t within_ms = 24 * w->options.election_ms + 12000;
     uint64_t until = w->now_us + within_ms * SIM_MS;
     while (w->now_us < until && sim_world_leader(w) == NULL) {
-        if (!go_on(w, c, 100 * SIM_MS)) {
+        if (!go_on(w, 100 * SIM_MS)) {
             return false;
         }
     }
@@ -80,12 +81,12 @@ static bool await_leader(struct sim_world *w, struct chaos *c)
 }
 
 /* L4: clients get answers again, soon. */
-static bool await_answers(struct sim_world *w, struct chaos *c)
+static bool await_answers(struct sim_world *w)
 {
     uint64_t since = w->now_us;
     uint64_t until = since + 30 * SIM_S;
     while (w->now_us < until && oracle_answered_us(w) <= since + SIM_S) {
-        if (!go_on(w, c, 100 * SIM_MS)) {
+        if (!go_on(w, 100 * SIM_MS)) {
             return false;
         }
     }
@@ -99,11 +100,11 @@ static bool await_answers(struct sim_world *w, struct chaos *c)
 }
 
 /* L5: all that run come to the same, once nothing is asked any more. */
-static bool await_convergence(struct sim_world *w, struct chaos *c)
+static bool await_convergence(struct sim_world *w)
 {
     uint64_t until = w->now_us + 120 * SIM_S;
     while (w->now_us < until && !oracle_converged(w)) {
-        if (!go_on(w, c, 100 * SIM_MS)) {
+        if (!go_on(w, 100 * SIM_MS)) {
             return false;
         }
     }
@@ -125,17 +126,19 @@ static bool phases(struct sim_world *w, struct chaos *c)
     }
     chaos_stop(c);
     chaos_heal_core(c);
-    if (!await_leader(w, c) || !await_answers(w, c) ||
-        !go_on(w, c, 10 * SIM_S)) {
+    if (!await_leader(w) || !await_answers(w) ||
+        !go_on(w, 10 * SIM_S)) {
         return false;
     }
-    chaos_heal_all(c);
-    if (!go_on(w, c, 15 * SIM_S)) {
+    sim_act(w, &(struct sim_action){
+                   .verb = SIM_HEAL,
+                   .v = 2 * SIM_SET(w->nodes_n) - 2});
+    if (!go_on(w, 15 * SIM_S)) {
         return false;
     }
     w->quiet = true;
-    if (!go_on(w, c, 10 * SIM_S) || !await_convergence(w, c) ||
-        !go_on(w, c, 10 * SIM_S)) {
+    if (!go_on(w, 10 * SIM_S) || !await_convergence(w) ||
+        !go_on(w, 10 * SIM_S)) {
         return false;
     }
     oracle_end(w);

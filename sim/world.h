@@ -75,6 +75,8 @@ struct sim_options {
     X(power_losses)                                                            \
     X(lost_unsynced)                                                           \
     X(kept_unacknowledged)                                                     \
+    X(wipes)                                                                   \
+    X(images)                                                                  \
     X(restarts)                                                                \
     X(pauses)                                                                  \
     X(suspends)                                                                \
@@ -162,6 +164,7 @@ struct sim_node {
     struct sim_clock clock;
     struct sim_random random;
     struct sim_disk *disk;
+    struct sim_disk *image; /* an old copy of it; NULL: none */
     struct store *store;
     struct transport *transport;
     struct turn *turn;
@@ -191,6 +194,11 @@ void sim_node_pause(struct sim_node *n, bool paused);
 void sim_node_disk(struct sim_node *n);
 /* Plans a turn, unless an earlier one is planned. */
 void sim_node_wake(struct sim_node *n, uint64_t at_us);
+/* Of a node that's down: its data directory is gone. */
+void sim_node_wipe(struct sim_node *n);
+/* Keeps a copy of its disk; puts that in the place of the disk of a node that's down. */
+void sim_node_image(struct sim_node *n);
+void sim_node_restore(struct sim_node *n);
 /* By its own word. */
 bool sim_node_leads(const struct sim_node *n);
 void sim_node_fini(struct sim_node *n);
@@ -207,6 +215,7 @@ void sim_node_room(struct sim_node *n, struct sim_stream *s);
 /* --- the world ------------------------------------------------------------------------------------------------------------- */
 
 struct sim_client;
+struct sim_record;
 struct raft_oracle;
 struct session_oracle;
 
@@ -229,6 +238,8 @@ struct sim_world {
     uint64_t events_n;
     void (*log)(struct sim_world *w, raft_id node,
                 const char *line); /* NULL: nobody reads it */
+    int64_t healed;             /* nodes that were made whole, and stay so: a set */
+    struct sim_record *record;  /* action.h; NULL: nobody wants to know */
     bool quiet; /* chaos is over: the load may be asked to come to its end */
 };
 
