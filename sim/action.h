@@ -12,19 +12,19 @@
 
 /* Hosts a and b as in world.h; v and u are numbers with the unit named. */
 enum sim_verb {
-    SIM_CRASH,     /* a: kill -9 */
-    SIM_POWER,     /* a: the machine loses power */
-    SIM_STOP,      /* a: SIGTERM */
-    SIM_START,     /* a: machine, disk and process */
-    SIM_WIPE,      /* a, which is down: its data directory is gone */
-    SIM_IMAGE,     /* a: a copy of its disk is kept */
-    SIM_RESTORE,   /* a, which is down: that copy takes the disk's place */
-    SIM_PAUSE,     /* a: SIGSTOP, or a machine that sleeps; its clock goes on */
-    SIM_RESUME,    /* a */
-    SIM_CUT,       /* a to b */
-    SIM_MEND,      /* a to b */
-    SIM_CLOG,      /* a to b takes v us longer; 0: no longer */
-    SIM_HOSTILE,   /* frames between nodes: a lost, b doubled, v overtaken, per mille */
+    SIM_CRASH,   /* a: kill -9 */
+    SIM_POWER,   /* a: the machine loses power */
+    SIM_STOP,    /* a: SIGTERM */
+    SIM_START,   /* a: machine, disk and process */
+    SIM_WIPE,    /* a, which is down: its data directory is gone */
+    SIM_IMAGE,   /* a: a copy of its disk is kept */
+    SIM_RESTORE, /* a, which is down: that copy takes the disk's place */
+    SIM_PAUSE,   /* a: SIGSTOP, or a machine that sleeps; its clock goes on */
+    SIM_RESUME,  /* a */
+    SIM_CUT,     /* a to b */
+    SIM_MEND,    /* a to b */
+    SIM_CLOG,    /* a to b takes v us longer; 0: no longer */
+    SIM_HOSTILE, /* frames between nodes: a lost, b doubled, v overtaken, per mille */
     SIM_STALL,     /* a's disk doesn't answer */
     SIM_SLOW_DISK, /* a's disk takes v times as long */
     SIM_EIO,       /* a's disk fails */
@@ -32,9 +32,9 @@ enum sim_verb {
     SIM_DISK_OK,   /* a */
     SIM_DRIFT,     /* a's clock is v ppm fast (slow: negative) */
     SIM_JUMP,      /* a's wall clock goes on by v ms (back: negative) */
-    SIM_THROTTLE,  /* client a's timers fire at multiples of v ms; 0: as they should */
-    SIM_TRANSFER,  /* client a asks for node b to lead; 0: anyone */
-    SIM_HEAL,      /* the nodes of the set v, and all clients, are made whole, and so is what connects them */
+    SIM_THROTTLE, /* client a's timers fire at multiples of v ms; 0: as they should */
+    SIM_TRANSFER, /* client a asks for node b to lead; 0: anyone */
+    SIM_HEAL, /* the nodes of the set v, and all clients, are made whole, and so is what connects them */
     SIM_VERBS_N,
 };
 

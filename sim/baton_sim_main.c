@@ -1,10 +1,13 @@
-/* baton-sim: a cluster, its clients, and all that can go wrong with them, out of one number. */
+/* baton-sim: a cluster, its clients, and all that can go wrong with them, out of one number or a file that tells it. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "sim/arguments.h"
 #include "sim/report.h"
+#include "sim/scenario_find.h"
+#include "sim/shrink.h"
 
 enum {
     EXIT_PASS = 0,
@@ -15,134 +18,252 @@ enum {
     EXIT_NOT_DETERMINISTIC = 5,
 };
 
-static const char usage[] =
-    "usage: baton-sim swarm [--seeds A..B] [--seconds N] [--jobs J] [--json]\n"
-    "       baton-sim replay SEED [--log] [--json]\n"
-    "\n"
-    "swarm runs a seed after the other: each draws a cluster, its load and "
-    "what goes\n"
-    "wrong, and every invariant is checked. replay runs one of them once "
-    "more;\n"
-    "--log prints what the nodes say. Exit: 0 pass, 1 a safety rule was "
-    "broken, 2 a\n"
-    "liveness rule, 3 too little happened to say anything, 4 wrong use, 5 a "
-    "seed\n"
-    "didn't come to the same twice.\n";
+#define ERROR_BYTES    1024
+#define SHRINK_SECONDS 60
 
-static int bad_use(const char *format, const char *what)
+static const char usage[] =
+    "usage: baton-sim run SCENARIO [--seed N | --seeds A..B] [--jobs J] "
+    "[--log] [--json]\n"
+    "       baton-sim swarm [--seeds A..B] [--seconds N] [--jobs J] "
+    "[--covered] [--json]\n"
+    "       baton-sim replay SEED [--log] [--json]\n"
+    "       baton-sim shrink SEED [-o FILE] [--seconds N]\n"
+    "       baton-sim list\n"
+    "\n"
+    "run runs a scenario: a file, or one of those that list names. swarm runs "
+    "a seed\n"
+    "after the other: each draws a cluster, its load and what goes wrong; "
+    "with\n"
+    "--covered, what never happened fails it. replay runs one of them once "
+    "more;\n"
+    "--log prints what the nodes say. shrink writes the smallest scenario that "
+    "fails\n"
+    "as the seed does. Every invariant is checked in each run.\n"
+    "Exit: 0 pass, 1 a safety rule was broken, 2 a liveness rule, 3 too "
+    "little\n"
+    "happened to say anything, 4 wrong use, 5 a seed didn't come to the same "
+    "twice.\n";
+
+static int bad_use(const char *text)
 {
-    (void)fprintf(stderr, "baton-sim: ");
-    (void)fprintf(stderr, format, what);
-    (void)fprintf(stderr, "\n%s", usage);
+    (void)fprintf(stderr, "baton-sim: %s\n%s", text, usage);
     return EXIT_BAD_USE;
 }
 
-/* Digits, up to `end`, which is what must follow. */
-static bool take_number(const char *text, const char *end, uint64_t *out,
-                        const char **out_rest)
+/* What's wrong is in a file, and how to use baton-sim isn't. */
+static int bad_file(const char *text)
 {
-    char *rest = NULL;
-    errno = 0;
-    *out = strtoull(text, &rest, 10);
-    *out_rest = rest;
-    return text[0] >= '0' && text[0] <= '9' && errno == 0 &&
-           strncmp(rest, end, strlen(end)) == 0 && (end[0] != 0 || *rest == 0);
+    (void)fprintf(stderr, "baton-sim: %s\n", text);
+    return EXIT_BAD_USE;
 }
 
-static bool take_seeds(const char *text, struct swarm *s)
+static int code_of(const struct swarm_result *r)
 {
-    const char *rest = NULL;
-    return take_number(text, "..", &s->from, &rest) &&
-           take_number(rest + 2, "", &s->to, &rest) && s->from <= s->to;
-}
-
-static int swarm(int argc, char **argv)
-{
-    struct swarm s = {.from = 1, .to = UINT64_MAX, .jobs = 1, .progress = true};
-    bool json = false;
-    bool bounded = false;
-    for (int i = 2; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : "";
-        const char *rest = NULL;
-        uint64_t jobs = 0;
-        if (strcmp(argv[i], "--json") == 0) {
-            json = true;
-            continue;
-        }
-        i++;
-        if (strcmp(argv[i - 1], "--seeds") == 0) {
-            bounded = true;
-            if (!take_seeds(value, &s)) {
-                return bad_use("--seeds wants A..B, two numbers, not \"%s\"",
-                               value);
-            }
-        } else if (strcmp(argv[i - 1], "--seconds") == 0) {
-            bounded = true;
-            if (!take_number(value, "", &s.seconds, &rest) || s.seconds == 0) {
-                return bad_use("--seconds wants a number from 1, not \"%s\"",
-                               value);
-            }
-        } else if (strcmp(argv[i - 1], "--jobs") == 0) {
-            if (!take_number(value, "", &jobs, &rest) || jobs == 0 ||
-                jobs > SWARM_JOBS_MAX) {
-                return bad_use("--jobs wants a number, 1 to 64, not \"%s\"",
-                               value);
-            }
-            s.jobs = (uint32_t)jobs;
-        } else {
-            return bad_use("swarm has no option \"%s\"", argv[i - 1]);
-        }
+    if (r->failures_n > 0) {
+        return (int)r->failures[0].failure.verdict;
     }
-    if (!bounded) {
-        return bad_use("%s", "swarm wants --seeds or --seconds, or it never "
-                             "ends");
-    }
-    static struct swarm_result r;
-    swarm_run(&s, &r);
-    report_swarm(&r, json);
-    if (r.not_deterministic > 0) {
+    if (r->not_deterministic > 0) {
         return EXIT_NOT_DETERMINISTIC;
     }
-    return r.failures_n > 0 ? (int)r.failures[0].failure.verdict : EXIT_PASS;
+    return r->missing[0] != 0 ? EXIT_VACUOUS : EXIT_PASS;
 }
 
-static int replay(int argc, char **argv)
+/* --- the verbs ---------------------------------------------------------------------------------------------------------------- */
+
+static int swarm(const struct arguments *a)
 {
+    struct swarm s = {.from = 1,
+                      .to = UINT64_MAX,
+                      .seconds = a->seconds,
+                      .jobs = (uint32_t)a->jobs,
+                      .progress = true,
+                      .covered = (a->given & ARG_COVERED) != 0};
+    static struct swarm_result r;
+    if ((a->given & (ARG_SEEDS | ARG_SECONDS)) == 0) {
+        return bad_use("swarm wants --seeds or --seconds, or it never ends");
+    }
+    if ((a->given & ARG_SEEDS) != 0) {
+        s.from = a->seed_from;
+        s.to = a->seed_to;
+    }
+    swarm_run(&s, &r);
+    report_swarm(&r, NULL, (a->given & ARG_JSON) != 0);
+    return code_of(&r);
+}
+
+static int replay(const struct arguments *a)
+{
+    struct sim_plan plan;
     struct sim_result r;
     uint64_t seed = 0;
-    const char *rest = NULL;
-    bool log = false;
-    bool json = false;
-    if (argc < 3 || !take_number(argv[2], "", &seed, &rest)) {
-        return bad_use("replay wants a seed, not \"%s\"",
-                       argc < 3 ? "" : argv[2]);
+    if (a->what == NULL || !arguments_number(a->what, &seed)) {
+        return bad_use("replay wants a seed, a number");
     }
-    for (int i = 3; i < argc; i++) {
-        if (strcmp(argv[i], "--log") == 0) {
-            log = true;
-        } else if (strcmp(argv[i], "--json") == 0) {
-            json = true;
-        } else {
-            return bad_use("replay has no option \"%s\"", argv[i]);
-        }
-    }
-    swarm_one(seed, log, &r);
-    report_run(&r, json);
+    swarm_plan(NULL, seed, &plan);
+    plan.log = (a->given & ARG_LOG) != 0;
+    swarm_one(&plan, &r);
+    report_run(&r, NULL, (a->given & ARG_JSON) != 0);
     return (int)r.failure.verdict;
 }
 
+static bool read_scenario(const char *name, struct scenario *out,
+                          char error[ERROR_BYTES])
+{
+    char path[SCENARIO_PATH];
+    if (!scenario_find(name, path)) {
+        (void)snprintf(error, ERROR_BYTES, "%s", path);
+        return false;
+    }
+    return scenario_read(path, out, error, ERROR_BYTES);
+}
+
+static int run(const struct arguments *a)
+{
+    static struct scenario scenario;
+    static struct swarm_result all;
+    char error[ERROR_BYTES];
+    bool json = (a->given & ARG_JSON) != 0;
+    bool log = (a->given & ARG_LOG) != 0;
+    if (a->what == NULL) {
+        return bad_use("run wants a scenario: a file, or a name that baton-sim "
+                       "list has");
+    }
+    if (!read_scenario(a->what, &scenario, error)) {
+        return bad_file(error);
+    }
+    struct swarm s = {.scenario = &scenario,
+                      .from = scenario.options.seed,
+                      .to = scenario.seed_to,
+                      .jobs = (uint32_t)a->jobs,
+                      .progress = true};
+    if ((a->given & ARG_SEEDS) != 0) {
+        s.from = a->seed_from;
+        s.to = a->seed_to;
+    }
+    if (s.from != s.to) {
+        if (log) {
+            return bad_use("--log wants one seed: --seed N");
+        }
+        swarm_run(&s, &all);
+        report_swarm(&all, a->what, json);
+        return code_of(&all);
+    }
+    struct sim_plan plan;
+    struct sim_result r;
+    swarm_plan(&scenario, s.from, &plan);
+    plan.log = log;
+    swarm_one(&plan, &r);
+    if (r.failure.verdict == SIM_PASS &&
+        !swarm_covered(&scenario, &r.coverage, r.failure.text,
+                       sizeof r.failure.text)) {
+        r.failure.verdict = SIM_VACUOUS;
+        (void)snprintf(r.failure.invariant, sizeof r.failure.invariant,
+                       "EXPECT");
+    }
+    report_run(&r, a->what, json);
+    return (int)r.failure.verdict;
+}
+
+static bool write_file(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    bool ok = file != NULL && fputs(text, file) >= 0;
+    if (file != NULL && fclose(file) != 0) {
+        ok = false;
+    }
+    if (!ok) {
+        (void)fprintf(stderr, "baton-sim: writing %s: %s\n", path,
+                      strerror(errno));
+    }
+    return ok;
+}
+
+static int shrink(const struct arguments *a)
+{
+    struct shrink s = {.seconds = a->seconds > 0 ? a->seconds : SHRINK_SECONDS,
+                       .progress = true};
+    struct shrunk r;
+    char name[64];
+    if (a->what == NULL || !arguments_number(a->what, &s.seed)) {
+        return bad_use("shrink wants a seed, a number");
+    }
+    (void)snprintf(name, sizeof name, "seed-%llu.scn",
+                   (unsigned long long)s.seed);
+    const char *path = a->out != NULL ? a->out : name;
+    switch (shrink_run(&s, &r)) {
+    case SHRINK_PASSES:
+        (void)printf("seed %llu passes: there's nothing to make smaller\n",
+                     (unsigned long long)s.seed);
+        return EXIT_PASS;
+    case SHRINK_NOT_TOLD:
+        (void)printf("seed %llu fails (%s: %s), but not the same way when its "
+                     "faults are told one by one\nagain: baton-sim replay "
+                     "%llu\n",
+                     (unsigned long long)s.seed, r.failure.failure.invariant,
+                     r.failure.failure.text, (unsigned long long)s.seed);
+        return (int)r.failure.failure.verdict;
+    case SHRINK_DONE:
+        break;
+    }
+    bool ok = write_file(path, r.text);
+    (void)printf("%s: %s\n%u of %u actions are enough, found in %u runs\n"
+                 "again: baton-sim run %s%s\n",
+                 r.failure.failure.invariant, r.failure.failure.text,
+                 r.actions_after, r.actions_before, r.runs,
+                 strchr(path, '/') == NULL ? "./" : "", path);
+    free(r.text);
+    return ok ? (int)r.failure.failure.verdict : EXIT_BAD_USE;
+}
+
+static void list_one(void *arg, const char *name, const char *comment)
+{
+    (void)arg;
+    (void)printf("%-26s %s\n", name, comment);
+}
+
+static int list(const struct arguments *a)
+{
+    char folder[SCENARIO_PATH];
+    (void)a;
+    if (!scenario_folder(folder)) {
+        return bad_file("the scenarios that ship aren't beside this program: "
+                        "../share/baton/scenarios is where they belong");
+    }
+    scenario_each(list_one, NULL);
+    return EXIT_PASS;
+}
+
+struct verb {
+    const char *name;
+    uint32_t options;
+    int (*run)(const struct arguments *a);
+};
+
 int main(int argc, char **argv)
 {
-    if (argc > 1 && strcmp(argv[1], "swarm") == 0) {
-        return swarm(argc, argv);
-    }
-    if (argc > 1 && strcmp(argv[1], "replay") == 0) {
-        return replay(argc, argv);
-    }
+    static const struct verb verbs[] = {
+        {"run", ARG_SEED | ARG_SEEDS | ARG_JOBS | ARG_JSON | ARG_LOG, run},
+        {"swarm", ARG_SEEDS | ARG_SECONDS | ARG_JOBS | ARG_JSON | ARG_COVERED,
+         swarm},
+        {"replay", ARG_JSON | ARG_LOG, replay},
+        {"shrink", ARG_OUT | ARG_SECONDS, shrink},
+        {"list", 0, list},
+    };
+    struct arguments a;
+    char error[ERROR_BYTES];
     if (argc > 1 &&
         (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0)) {
         (void)printf("%s", usage);
         return EXIT_PASS;
     }
-    return bad_use("there is no verb \"%s\"", argc > 1 ? argv[1] : "");
+    for (size_t i = 0; argc > 1 && i < countof(verbs); i++) {
+        if (strcmp(argv[1], verbs[i].name) == 0) {
+            return arguments_read(argc, argv, verbs[i].options, &a)
+                       ? verbs[i].run(&a)
+                       : bad_use(a.error);
+        }
+    }
+    (void)snprintf(error, sizeof error, "there is no verb \"%.60s\"",
+                   argc > 1 ? argv[1] : "");
+    return bad_use(error);
 }

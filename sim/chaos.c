@@ -273,8 +273,7 @@ static void hit_link(struct chaos *c)
     raft_id a = draw_node(c)->id;
     raft_id b = (raft_id)sim_between(&c->random, 1, w->nodes_n);
     if (a != b) {
-        act(c, SIM_CLOG, a, b,
-            (int64_t)sim_magnitude(&c->random, 1000, SIM_S));
+        act(c, SIM_CLOG, a, b, (int64_t)sim_magnitude(&c->random, 1000, SIM_S));
         later(c, lasts_us(c), unclog, a, b);
     }
 }
@@ -427,7 +426,7 @@ static void next(void *arg, uint64_t a, uint64_t b)
 }
 
 /* Swarm testing (Groce 2012): each seed leaves out a random half, so that what hides behind something else shows. */
-struct chaos *chaos_start(struct sim_world *w)
+struct chaos *chaos_start(struct sim_world *w, bool on)
 {
     struct chaos *c = calloc(1, sizeof *c);
     ASSERT(c != NULL);
@@ -447,7 +446,7 @@ struct chaos *chaos_start(struct sim_world *w)
     c->hold_us = sim_magnitude(&c->random, 50 * SIM_MS, 8 * SIM_S);
     c->aim = sim_chance(&c->random, 500) ? 400 : 0;
     c->down_max = (uint32_t)sim_between(&c->random, 1, w->nodes_n);
-    c->on = true;
+    c->on = on;
     later(c, sim_below(&c->random, 5 * SIM_S), next, 0, 0);
     return c;
 }

@@ -8,8 +8,8 @@
 void chaos_options(uint64_t seed, struct sim_options *out);
 
 struct chaos;
-/* Faults happen from now on, until chaos_stop(). */
-struct chaos *chaos_start(struct sim_world *w);
+/* Faults happen from now on, until chaos_stop(); or none, if not `on`. */
+struct chaos *chaos_start(struct sim_world *w, bool on);
 void chaos_stop(struct chaos *c);
 void chaos_free(struct chaos *c);
 /* A random quorum and all clients are made whole, and stay so; what else is broken stays broken. */

@@ -494,6 +494,82 @@ static void one_op(struct sim_client *c)
     }
 }
 
+/* The first tab with a session; one that leads is preferred. NULL: none. */
+static struct sim_tab *tab_to_use(struct sim_client *c, bool *out_group)
+{
+    struct sim_tab *found = NULL;
+    *out_group = false;
+    for (uint32_t i = 0; i < SIM_TABS_MAX; i++) {
+        struct sim_tab *tab = &c->tabs[i];
+        if (!tab->used || tab->session == 0 || tab->closing) {
+            continue;
+        }
+        found = found != NULL ? found : tab;
+        for (uint32_t group = 0; group < 2; group++) {
+            if (tab->beliefs[group].leads) {
+                *out_group = group == 1;
+                return tab;
+            }
+        }
+    }
+    return found;
+}
+
+void program_call(struct sim_client *c, enum sim_op_kind kind)
+{
+    bool group = false;
+    struct sim_tab *tab = tab_to_use(c, &group);
+    struct sim_tab *place = NULL;
+    for (uint32_t i = 0; i < SIM_TABS_MAX && place == NULL; i++) {
+        place = c->tabs[i].used ? NULL : &c->tabs[i];
+    }
+    if (!c->up || c->paused || c->ops_n == SIM_OPS_MAX) {
+        return;
+    }
+    sim_system_of(c);
+    switch (kind) {
+    case SIM_OP_OPEN:
+        if (place != NULL) {
+            open_tab(c, place);
+        }
+        break;
+    case SIM_OP_ATTACH:
+        if (place != NULL) {
+            attach(c, place);
+        }
+        break;
+    case SIM_OP_HANDOFF:
+    case SIM_OP_DEMOTE:
+        decide(c, kind);
+        break;
+    case SIM_OP_POLICY:
+        set_policy(c);
+        break;
+    case SIM_OP_LEADER:
+    case SIM_OP_LEADER_STALE:
+    case SIM_OP_VERIFY:
+    case SIM_OP_SESSIONS:
+        ask(c, kind, tab);
+        break;
+    case SIM_OP_CLOSE:
+        if (tab != NULL) {
+            close_tab(c, tab);
+        }
+        break;
+    case SIM_OP_UPDATE:
+        if (tab != NULL) {
+            update_tab(c, tab);
+        }
+        break;
+    default:
+        if (tab != NULL) {
+            act_as_holder(c, kind, tab, group);
+        }
+        break;
+    }
+    sim_client_wake(c, c->world->now_us);
+}
+
 static void write_as_leader(struct sim_client *c)
 {
     for (uint32_t i = 0; i < SIM_TABS_MAX; i++) {

@@ -83,7 +83,18 @@ static void run_json(const struct sim_result *r)
     print_line(&w, line);
 }
 
-void report_run(const struct sim_result *r, bool json)
+static void print_again(const char *scenario, uint64_t seed)
+{
+    if (scenario != NULL) {
+        (void)printf("\nagain: baton-sim run %s --seed %llu\n", scenario,
+                     (unsigned long long)seed);
+    } else {
+        (void)printf("\nagain: baton-sim replay %llu\n",
+                     (unsigned long long)seed);
+    }
+}
+
+void report_run(const struct sim_result *r, const char *scenario, bool json)
 {
     const struct sim_options *o = &r->options;
     if (json) {
@@ -112,8 +123,7 @@ void report_run(const struct sim_result *r, bool json)
         (unsigned long long)r->unavailable_ms,
         (unsigned long long)r->overlap_ms);
     print_coverage(&r->coverage);
-    (void)printf("\nagain: baton-sim replay %llu\n",
-                 (unsigned long long)o->seed);
+    print_again(scenario, o->seed);
 }
 
 static double hours_a_minute(const struct swarm_result *r)
@@ -146,7 +156,7 @@ static void swarm_json(const struct swarm_result *r)
     print_line(&w, line);
 }
 
-void report_swarm(const struct swarm_result *r, bool json)
+void report_swarm(const struct swarm_result *r, const char *scenario, bool json)
 {
     for (uint32_t i = 0; i < r->failures_n && !json; i++) {
         const struct sim_result *f = &r->failures[i];
@@ -169,8 +179,10 @@ void report_swarm(const struct swarm_result *r, bool json)
         (double)r->simulated_us / 3.6e9, (double)r->real_ms / 1e3,
         hours_a_minute(r), (unsigned long long)r->events_n);
     print_coverage(&r->coverage);
+    if (r->missing[0] != 0) {
+        (void)printf("\n%s\n", r->missing);
+    }
     if (r->failures_n > 0) {
-        (void)printf("\nagain: baton-sim replay %llu\n",
-                     (unsigned long long)r->failures[0].options.seed);
+        print_again(scenario, r->failures[0].options.seed);
     }
 }

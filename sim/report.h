@@ -4,8 +4,10 @@
 
 #include "sim/swarm.h"
 
-void report_run(const struct sim_result *r, bool json);
-void report_swarm(const struct swarm_result *r, bool json);
+/* `scenario`: its name as it was given, or NULL: all was drawn. */
+void report_run(const struct sim_result *r, const char *scenario, bool json);
+void report_swarm(const struct swarm_result *r, const char *scenario,
+                  bool json);
 const char *report_verdict(enum sim_verdict verdict);
 
 #endif

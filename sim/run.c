@@ -9,7 +9,6 @@
 #include "sim/chaos.h"
 #include "sim/oracle.h"
 
-#define BOOT_US (3 * SIM_S)
 /* So many answers, or a run says nothing. */
 #define OPS_MIN 20u
 
@@ -119,29 +118,44 @@ static bool await_convergence(struct sim_world *w)
 
 /* --- phases ----------------------------------------------------------------------------------------------------------------------------- */
 
-static bool phases(struct sim_world *w, struct chaos *c)
+static void heal_all(struct sim_world *w)
+{
+    sim_act(w, &(struct sim_action){.verb = SIM_HEAL,
+                                    .v = 2 * SIM_SET(w->nodes_n) - 2});
+}
+
+static bool settle(struct sim_world *w, struct chaos *c, uint64_t core)
+{
+    if (core != 0) {
+        sim_act(w, &(struct sim_action){.verb = SIM_HEAL, .v = (int64_t)core});
+    } else {
+        chaos_heal_core(c);
+    }
+    if (!await_leader(w) || !await_answers(w) || !go_on(w, 10 * SIM_S)) {
+        return false;
+    }
+    heal_all(w);
+    if (!go_on(w, 15 * SIM_S)) {
+        return false;
+    }
+    w->quiet = true;
+    return go_on(w, 10 * SIM_S) && await_convergence(w) && go_on(w, 10 * SIM_S);
+}
+
+/* Faults, drawn or told, and then what must come of it. */
+static bool phases(struct sim_world *w, struct chaos *c,
+                   const struct scenario *told)
 {
     if (!sim_world_run(w, w->now_us + w->options.chaos_us)) {
         return false;
     }
     chaos_stop(c);
-    chaos_heal_core(c);
-    if (!await_leader(w) || !await_answers(w) ||
-        !go_on(w, 10 * SIM_S)) {
-        return false;
+    if (told == NULL || told->settles) {
+        if (!settle(w, c, told == NULL ? 0 : told->core)) {
+            return false;
+        }
+        oracle_end(w);
     }
-    sim_act(w, &(struct sim_action){
-                   .verb = SIM_HEAL,
-                   .v = 2 * SIM_SET(w->nodes_n) - 2});
-    if (!go_on(w, 15 * SIM_S)) {
-        return false;
-    }
-    w->quiet = true;
-    if (!go_on(w, 10 * SIM_S) || !await_convergence(w) ||
-        !go_on(w, 10 * SIM_S)) {
-        return false;
-    }
-    oracle_end(w);
     return w->failure.verdict == SIM_PASS;
 }
 
@@ -151,24 +165,34 @@ static void say(struct sim_world *w, raft_id node, const char *line)
                   line);
 }
 
-void sim_run(const struct sim_options *options, bool log,
-             struct sim_result *out)
+static void start_all(struct sim_world *w)
 {
-    struct sim_world *w = sim_world_new(options);
-    w->log = log ? say : NULL;
-    result = out;
     for (raft_id id = 1; id <= w->nodes_n; id++) {
         (void)sim_node_start(&w->nodes[id]);
     }
     for (uint32_t i = 0; i < w->clients_n; i++) {
         (void)sim_client_start(w->clients[i]);
     }
+}
+
+void sim_run(const struct sim_plan *plan, struct sim_result *out)
+{
+    struct sim_world *w = sim_world_new(&plan->options);
+    const struct scenario *told = plan->scenario;
+    struct telling *telling = told == NULL ? NULL : telling_new(w, told);
     struct chaos *c = NULL;
-    if (sim_world_run(w, BOOT_US)) {
-        c = chaos_start(w);
-        (void)phases(w, c);
+    w->log = plan->log ? say : NULL;
+    w->record = plan->record;
+    result = out;
+    start_all(w);
+    if (told != NULL || sim_world_run(w, SIM_BOOT_US)) {
+        c = chaos_start(w, told == NULL || told->swarm);
+        if (phases(w, c, told) && telling != NULL) {
+            telling_end(telling);
+        }
     }
-    if (w->failure.verdict == SIM_PASS && w->coverage.ops_ok < OPS_MIN) {
+    if (w->failure.verdict == SIM_PASS && w->coverage.ops_ok < OPS_MIN &&
+        told == NULL) {
         sim_world_fail(w, SIM_VACUOUS, "-",
                        "only %llu calls were answered: that says nothing",
                        (unsigned long long)w->coverage.ops_ok);
@@ -176,5 +200,6 @@ void sim_run(const struct sim_options *options, bool log,
     fill_in(w, out);
     result = NULL;
     sim_world_free(w);
+    telling_free(telling);
     chaos_free(c);
 }

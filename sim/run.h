@@ -3,7 +3,10 @@
 #ifndef SIM_RUN_H
 #define SIM_RUN_H
 
-#include "sim/world.h"
+#include "sim/scenario.h"
+
+/* How long a drawn run goes without faults at first. */
+#define SIM_BOOT_US (3 * SIM_S)
 
 struct sim_result {
     struct sim_failure failure;
@@ -17,9 +20,14 @@ struct sim_result {
     uint64_t commits;
 };
 
-/* Runs in this very process: a broken ASSERT ends it, after `out` was filled in (it may be memory that is shared). `log`: what nodes say goes
- * to stderr. */
-void sim_run(const struct sim_options *options, bool log,
-             struct sim_result *out);
+struct sim_plan {
+    struct sim_options options;
+    const struct scenario *scenario; /* NULL: all is drawn from the seed */
+    struct sim_record *record; /* NULL: nobody wants to know what was done */
+    bool log;                  /* what nodes say goes to stderr */
+};
+
+/* Runs in this very process: a broken ASSERT ends it, after `out` was filled in (it may be memory that is shared). */
+void sim_run(const struct sim_plan *plan, struct sim_result *out);
 
 #endif

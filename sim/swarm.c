@@ -21,8 +21,7 @@ static uint64_t clock_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* Memory that a child's results come back in. */
-static void *shared(size_t bytes)
+void *swarm_shared(size_t bytes)
 {
     void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -30,11 +29,23 @@ static void *shared(size_t bytes)
     return at;
 }
 
-static pid_t begin(uint64_t seed, bool log, struct sim_result *out)
+void swarm_plan(const struct scenario *scenario, uint64_t seed,
+                struct sim_plan *out)
+{
+    *out = (struct sim_plan){.scenario = scenario};
+    if (scenario == NULL) {
+        chaos_options(seed, &out->options);
+    } else {
+        out->options = scenario->options;
+        out->options.seed = seed;
+    }
+}
+
+static pid_t begin(const struct sim_plan *plan, struct sim_result *out)
 {
     memset(out, 0, sizeof *out);
     /* What stays if it doesn't live to say more. */
-    chaos_options(seed, &out->options);
+    out->options = plan->options;
     out->failure.verdict = SIM_UNSAFE;
     (void)snprintf(out->failure.invariant, sizeof out->failure.invariant,
                    "CRASH");
@@ -42,8 +53,7 @@ static pid_t begin(uint64_t seed, bool log, struct sim_result *out)
     pid_t pid = fork();
     ASSERT(pid >= 0);
     if (pid == 0) {
-        struct sim_options options = out->options;
-        sim_run(&options, log, out);
+        sim_run(plan, out);
         _exit(0);
     }
     return pid;
@@ -57,11 +67,11 @@ static void end(struct sim_result *r, int status)
     }
 }
 
-void swarm_one(uint64_t seed, bool log, struct sim_result *out)
+void swarm_one(const struct sim_plan *plan, struct sim_result *out)
 {
-    struct sim_result *r = shared(sizeof *r);
+    struct sim_result *r = swarm_shared(sizeof *r);
     int status = 0;
-    pid_t pid = begin(seed, log, r);
+    pid_t pid = begin(plan, r);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
     end(r, status);
@@ -75,6 +85,12 @@ struct job {
     pid_t pid; /* 0: free */
     uint64_t seed;
     uint64_t hash; /* of the first run; 0: this is it */
+};
+
+static const char *const counter_names[] = {
+#define NAME(name) #name,
+    SIM_COVERAGE(NAME)
+#undef NAME
 };
 
 static void add_coverage(struct sim_coverage *to,
@@ -124,6 +140,42 @@ static bool finished(struct swarm_result *out, struct job *job,
     return job->seed % TWICE_EVERY == 0 && r->failure.verdict == SIM_PASS;
 }
 
+bool swarm_covered(const struct scenario *scenario,
+                   const struct sim_coverage *coverage, char *out,
+                   size_t out_bytes)
+{
+    const uint64_t *counters = (const uint64_t *)coverage;
+    out[0] = 0;
+    for (uint32_t i = 0; i < scenario->steps_n; i++) {
+        const struct step *s = &scenario->steps[i];
+        if (s->verb == STEP_EXPECT && s->expect == EXPECT_COVERED &&
+            counters[s->counter] < s->number) {
+            (void)snprintf(out, out_bytes,
+                           "line %u expected \"covered %s >= %llu\": it was "
+                           "%llu",
+                           s->line, counter_names[s->counter],
+                           (unsigned long long)s->number,
+                           (unsigned long long)counters[s->counter]);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Sometimes-assertions: what never happened wasn't tested. */
+static void all_covered(struct swarm_result *out)
+{
+    const uint64_t *counters = (const uint64_t *)&out->coverage;
+    size_t used = 0;
+    for (size_t i = 0; i < countof(counter_names); i++) {
+        if (counters[i] == 0 && used < sizeof out->missing) {
+            used += (size_t)snprintf(
+                out->missing + used, sizeof out->missing - used, "%s%s",
+                used == 0 ? "never happened: " : ", ", counter_names[i]);
+        }
+    }
+}
+
 struct going {
     const struct swarm *swarm;
     struct swarm_result *out;
@@ -134,13 +186,20 @@ struct going {
     uint64_t said_ms;
 };
 
+static void begin_job(struct going *g, uint32_t i)
+{
+    struct sim_plan plan;
+    swarm_plan(g->swarm->scenario, g->jobs[i].seed, &plan);
+    g->jobs[i].pid = begin(&plan, &g->results[i]);
+}
+
 static void start_one(struct going *g, uint32_t i)
 {
     const struct swarm *s = g->swarm;
     bool over = s->seconds > 0 && clock_ms() - g->began_ms >= s->seconds * 1000;
     if (g->next <= s->to && !over) {
         g->jobs[i] = (struct job){.seed = g->next++};
-        g->jobs[i].pid = begin(g->jobs[i].seed, false, &g->results[i]);
+        begin_job(g, i);
     }
 }
 
@@ -167,7 +226,7 @@ void swarm_run(const struct swarm *s, struct swarm_result *out)
     memset(out, 0, sizeof *out);
     g.began_ms = clock_ms();
     g.said_ms = g.began_ms;
-    g.results = shared(s->jobs * sizeof *g.results);
+    g.results = swarm_shared(s->jobs * sizeof *g.results);
     for (uint32_t i = 0; i < s->jobs; i++) {
         start_one(&g, i);
     }
@@ -186,7 +245,7 @@ void swarm_run(const struct swarm *s, struct swarm_result *out)
             }
             end(&g.results[i], status);
             if (finished(out, &g.jobs[i], &g.results[i])) {
-                g.jobs[i].pid = begin(g.jobs[i].seed, false, &g.results[i]);
+                begin_job(&g, i);
             } else {
                 start_one(&g, i);
             }
@@ -194,5 +253,12 @@ void swarm_run(const struct swarm *s, struct swarm_result *out)
         say_progress(&g);
     }
     out->real_ms = clock_ms() - g.began_ms;
+    if (s->scenario != NULL) {
+        bool covered = swarm_covered(s->scenario, &out->coverage, out->missing,
+                                     sizeof out->missing);
+        ASSERT(covered == (out->missing[0] == 0));
+    } else if (s->covered) {
+        all_covered(out);
+    }
     (void)munmap(g.results, s->jobs * sizeof *g.results);
 }

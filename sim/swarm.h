@@ -8,11 +8,13 @@
 #define SWARM_FAILED_MAX 32u
 
 struct swarm {
-    uint64_t from; /* seeds */
+    const struct scenario *scenario; /* NULL: all is drawn */
+    uint64_t from;                   /* seeds */
     uint64_t to;
     uint64_t seconds; /* no new run is begun after so long; 0: no limit */
     uint32_t jobs;
     bool progress; /* a line on stderr now and then */
+    bool covered;  /* what never happened fails it */
 };
 
 struct swarm_result {
@@ -27,10 +29,21 @@ struct swarm_result {
     /* The first ones that failed. */
     struct sim_result failures[SWARM_FAILED_MAX];
     uint32_t failures_n;
+    /* What should have happened and didn't, in words; empty: nothing. */
+    char missing[512];
 };
 
 void swarm_run(const struct swarm *s, struct swarm_result *out);
-/* One seed, in a process of its own. `log`: what nodes say goes to stderr. */
-void swarm_one(uint64_t seed, bool log, struct sim_result *out);
+/* What a run of this seed is made of; `scenario` NULL: all is drawn. */
+void swarm_plan(const struct scenario *scenario, uint64_t seed,
+                struct sim_plan *out);
+/* One run, in a process of its own. The plan's record is shared memory, or NULL. */
+void swarm_one(const struct sim_plan *plan, struct sim_result *out);
+/* Is what the scenario is for among what happened? False: `out` says what isn't. */
+MUST_USE bool swarm_covered(const struct scenario *scenario,
+                            const struct sim_coverage *coverage, char *out,
+                            size_t out_bytes);
+/* Memory that a run's process shares with us; never given back. */
+void *swarm_shared(size_t bytes);
 
 #endif

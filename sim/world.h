@@ -238,8 +238,8 @@ struct sim_world {
     uint64_t events_n;
     void (*log)(struct sim_world *w, raft_id node,
                 const char *line); /* NULL: nobody reads it */
-    int64_t healed;             /* nodes that were made whole, and stay so: a set */
-    struct sim_record *record;  /* action.h; NULL: nobody wants to know */
+    int64_t healed; /* nodes that were made whole, and stay so: a set */
+    struct sim_record *record; /* action.h; NULL: nobody wants to know */
     bool quiet; /* chaos is over: the load may be asked to come to its end */
 };
 
