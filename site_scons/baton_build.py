@@ -7,7 +7,7 @@ import re
 import sys
 
 from catalog import USES
-from SCons.Script import Action, Alias, Depends, File
+from SCons.Script import Action, Alias, Depends, File, Glob
 
 VERSION = '0.1.0'
 
@@ -158,6 +158,9 @@ def install_rules(env, alias, root, prefix):
     docs = ['README.md', 'CHANGELOG.md', 'LICENSE', 'docs']
     made.append(env.Install(root + '/share/doc/baton', [
         '#' + path for path in docs if os.path.exists(path)]))
+    scenarios = Glob('#sim/scenarios/*.scn')
+    if scenarios:
+        made.append(env.Install(root + '/share/baton/scenarios', scenarios))
     if env['PIC'].get('client') and os.path.exists('client/baton.h'):
         inlined = []
         header_text('client/baton.h', inlined)

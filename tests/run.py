@@ -11,6 +11,7 @@ Each number counts single cases: a function in a unit test, a file of a script t
 import argparse
 import concurrent.futures
 import fnmatch
+import glob
 import os
 import re
 import shutil
@@ -285,6 +286,26 @@ def swarm(folder, first, last):
         'bin' if variant == 'bin' else 'debug'])
 
 
+def scenarios():
+    """Each scenario that ships, over its first seeds."""
+    def run(_options):
+        result = Result()
+        program = os.path.join(ROOT, 'build/bin/baton-sim')
+        for path in sorted(os.listdir(os.path.join(ROOT, 'sim/scenarios'))):
+            name, suffix = os.path.splitext(path)
+            if suffix != '.scn':
+                continue
+            code, output = command(
+                [program, 'run', name, '--jobs', str(WORKERS)], 300)
+            if code == 0:
+                result.passed += 1
+            else:
+                result.output += output
+                result.fail(name, how_it_ended(code, 300))
+        return result
+    return Test('sim', 'scenarios', run, ['bin'])
+
+
 def all_tests():
     """In three parts: what runs side by side, what takes both cores by itself, what must have the machine alone."""
     beside = [unit('debug', name, 120) for name in catalog.unit()]
@@ -305,7 +326,11 @@ def all_tests():
                   ['compile_commands.json', 'build/debug/proto'])]
     if os.path.exists(os.path.join(ROOT, 'sim/baton_sim_main.c')):
         # The second with sanitizers.
-        wide += [swarm('build/bin', 1, 250), swarm('build/debug/sim', 251, 280)]
+        wide += [swarm('build/bin', 1, 400), swarm('build/debug/sim', 401, 430),
+                 scenarios()]
+        wide += [lines_test('sim', os.path.basename(path)[:-len('.py')],
+                            [sys.executable, path], 300, ['bin'])
+                 for path in sorted(glob.glob('tests/sim/*_test.py'))]
     alone = [cluster('tests/cluster/%s.py' % name)
              for name in catalog.cluster()]
     alone.append(cluster('tests/dev_test.py'))
