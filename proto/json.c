@@ -259,6 +259,15 @@ void json_u64(struct json_writer *w, uint64_t value)
     put_digits(w, value);
 }
 
+void json_hundredths(struct json_writer *w, uint64_t hundredths)
+{
+    separate(w);
+    put_digits(w, hundredths / 100);
+    put_char(w, '.');
+    put_char(w, (char)('0' + hundredths / 10 % 10));
+    put_char(w, (char)('0' + hundredths % 10));
+}
+
 void json_u64_string(struct json_writer *w, uint64_t value)
 {
     separate(w);

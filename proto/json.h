@@ -54,6 +54,8 @@ void json_text(struct json_writer *w, struct bytes text);
 void json_hex(struct json_writer *w, struct bytes b);
 void json_u64(struct json_writer *w, uint64_t value);
 void json_u64_string(struct json_writer *w, uint64_t value);
+/* hundredths / 100, with two places. */
+void json_hundredths(struct json_writer *w, uint64_t hundredths);
 void json_i64(struct json_writer *w, int64_t value);
 void json_i64_string(struct json_writer *w, int64_t value);
 void json_bool(struct json_writer *w, bool value);

@@ -150,7 +150,7 @@ static void swarm_json(const struct swarm_result *r)
     json_key(&w, "not_deterministic");
     json_u64(&w, r->not_deterministic);
     json_key(&w, "sim_hours_per_minute");
-    json_u64(&w, (uint64_t)hours_a_minute(r));
+    json_hundredths(&w, (uint64_t)(hours_a_minute(r) * 100));
     json_coverage(&w, &r->coverage);
     json_object_end(&w);
     print_line(&w, line);

@@ -201,9 +201,29 @@ def restart(lab):
         '1 s', 'kill -9, start, admin socket; 5 times')
 
 
+def sim(_lab):
+    program = os.path.join(BIN, 'baton-sim')
+    for what, name, floor in [
+            ('simulator, reference load: 5 nodes, 20 clients, 60 calls a '
+             'second, heartbeats each 50 ms', 'reference',
+             '6.7 hours a minute'),
+            ('simulator, idle cluster of 5 nodes', 'idle',
+             '2,000 times real time')]:
+        command = [program, 'run', 'tests/bench/%s.scn' % name, '--jobs', '2',
+                   '--json']
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, timeout=600)
+        r = json.loads(done.stdout.decode().splitlines()[-1])
+        hours = r['sim_hours_per_minute']
+        row(what, '%.1f simulated hours a minute on two cores, %s times real '
+            'time, %d runs' % (hours, format(round(hours * 60), ','),
+                               r['seeds']), floor,
+            'baton-sim ' + ' '.join(command[1:]))
+
+
 FIGURES = {'disk': disk, 'idle': idle, 'open': open_, 'open_one': open_one,
            'leader': leader, 'watch': watch, 'renew': renew, 'memory': memory,
-           'restart': restart}
+           'restart': restart, 'sim': sim}
 
 
 def main(names):
