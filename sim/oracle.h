@@ -19,6 +19,8 @@ void oracle_node_ended(struct sim_node *n, const char *why);
 void oracle_turn(struct sim_node *n);
 void oracle_stored(struct sim_node *n);
 void oracle_peer_send(struct sim_node *n, raft_id to, struct bytes body);
+/* To a client, or whoever else has a number of a host. */
+void oracle_client_send(struct sim_node *n, uint32_t host, struct bytes body);
 /* The highest index that is known to be committed, by anybody. */
 raft_index oracle_committed(const struct sim_world *w);
 /* All that's up has applied the same, and everything: L5. False: not yet. */
@@ -41,6 +43,8 @@ void oracle_op_lost(struct sim_client *c, const struct sim_op *op);
 void oracle_belief_begin(struct sim_client *c, struct sim_tab *tab, bool group,
                          uint64_t epoch);
 void oracle_belief_end(struct sim_client *c, struct sim_tab *tab, bool group);
+/* It is about to act as a leader, or may be: log_oracle.c. */
+void oracle_right(struct sim_client *c);
 /* It does what only a leader may, at a resource that checks epochs. */
 void oracle_write(struct sim_client *c, const struct sim_tab *tab, bool group);
 

@@ -5,59 +5,10 @@
 #include <string.h>
 
 #include "proto/codec.h"
-#include "raft/message.h"
 #include "sim/oracle.h"
+#include "sim/raft_seen.h"
 
 #define FRAME_ARENA_BYTES (16u << 20)
-
-struct entry_id {
-    raft_term term;
-    uint64_t chain;
-    raft_term committed; /* the term in which it was; 0: of a log */
-};
-
-/* A node's log as it believes it to be: what it gave to its store. entries[i] is at base + 1 + i. */
-struct shadow {
-    raft_index base;
-    struct entry_id *entries;
-    uint32_t n;
-    uint32_t capacity;
-};
-
-struct node_seen {
-    struct shadow log;
-    raft_term term;
-    raft_index commit;
-    raft_index applied;
-    raft_term led_term; /* checked as its leader */
-};
-
-/* (index, term) -> chain, and (node, term) -> vote, and term -> leader: written once. Open addressing. */
-struct fact {
-    uint64_t key;
-    uint64_t value;
-    bool used;
-};
-struct facts {
-    struct fact *at;
-    uint32_t capacity; /* a power of two */
-    uint32_t n;
-};
-
-struct raft_oracle {
-    struct node_seen nodes[SIM_NODES_MAX + 1];
-    struct entry_id *committed; /* from index 1 */
-    uint32_t committed_n;
-    uint32_t committed_capacity;
-    struct facts chains;
-    struct facts votes;
-    struct facts leaders;
-    struct facts hashes; /* state at a checkpoint, by index */
-    struct facts events; /* hash of what happened, by revision */
-    uint8_t *memory;
-    struct arena arena;
-    raft_id last_leader;
-};
 
 struct raft_oracle *raft_oracle_new(void)
 {
@@ -75,71 +26,26 @@ void raft_oracle_free(struct raft_oracle *o)
         free(o->nodes[i].log.entries);
     }
     free(o->committed);
-    free(o->chains.at);
-    free(o->votes.at);
-    free(o->leaders.at);
-    free(o->hashes.at);
-    free(o->events.at);
+    facts_fini(&o->chains);
+    facts_fini(&o->votes);
+    facts_fini(&o->forced);
+    facts_fini(&o->leaders);
+    facts_fini(&o->hashes);
+    facts_fini(&o->events);
+    log_oracle_fini(&o->log);
+    free(o->reigns);
     free(o->memory);
     free(o);
 }
 
-/* --- facts ------------------------------------------------------------------------------------------------------------------------ */
-
-static struct fact *fact_place(const struct facts *f, uint64_t key)
-{
-    uint32_t mask = f->capacity - 1;
-    uint32_t i = (uint32_t)sim_mix(key, 1, 2) & mask;
-    while (f->at[i].used && f->at[i].key != key) {
-        i = (i + 1) & mask;
-    }
-    return &f->at[i];
-}
-
-static void facts_grow(struct facts *f)
-{
-    struct facts more = {.capacity = f->capacity == 0 ? 1024 : f->capacity * 2};
-    more.at = calloc(more.capacity, sizeof *more.at);
-    ASSERT(more.at != NULL);
-    for (uint32_t i = 0; i < f->capacity; i++) {
-        if (f->at[i].used) {
-            *fact_place(&more, f->at[i].key) = f->at[i];
-            more.n++;
-        }
-    }
-    free(f->at);
-    *f = more;
-}
-
-/* What was said first about `key`; `value`, if that's now. */
-static uint64_t fact_of(struct facts *f, uint64_t key, uint64_t value)
-{
-    if (2 * (f->n + 1) > f->capacity) {
-        facts_grow(f);
-    }
-    struct fact *at = fact_place(f, key);
-    if (!at->used) {
-        *at = (struct fact){key, value, true};
-        f->n++;
-    }
-    return at->value;
-}
-
-static uint64_t two(uint64_t a, uint64_t b)
-{
-    ASSERT(a < 1ull << 40 && b < 1ull << 24);
-    return a << 24 | b;
-}
-
 /* --- logs ------------------------------------------------------------------------------------------------------------------------- */
 
-static struct node_seen *seen_of(const struct sim_node *n)
+struct node_seen *raft_seen_of(const struct sim_node *n)
 {
     return &n->world->raft->nodes[n->id];
 }
 
-static const struct entry_id *shadow_at(const struct shadow *s,
-                                        raft_index index)
+const struct entry_id *raft_seen_entry(const struct shadow *s, raft_index index)
 {
     return index > s->base && index <= s->base + s->n
                ? &s->entries[index - s->base - 1]
@@ -161,7 +67,7 @@ static void check_entry(struct sim_node *n, raft_index index, raft_term term,
                         uint64_t chain)
 {
     struct raft_oracle *o = n->world->raft;
-    if (fact_of(&o->chains, two(index, term), chain) != chain) {
+    if (facts_first(&o->chains, raft_seen_key(index, term), chain) != chain) {
         sim_world_fail(n->world, SIM_UNSAFE, "R5",
                        "node %u has another entry at index %llu of term %llu "
                        "than was there before",
@@ -173,7 +79,7 @@ static void check_entry(struct sim_node *n, raft_index index, raft_term term,
 static void on_append(void *arg, const struct store_entry *e)
 {
     struct sim_node *n = arg;
-    struct shadow *s = &seen_of(n)->log;
+    struct shadow *s = &raft_seen_of(n)->log;
     raft_index last = s->base + s->n;
     if (e->index != last + 1) {
         sim_world_fail(n->world, SIM_UNSAFE, "R4",
@@ -181,14 +87,28 @@ static void on_append(void *arg, const struct store_entry *e)
                        (unsigned long long)e->index, (unsigned long long)last);
         return;
     }
+    /* R11: what's taken back was in conflict with what the leader has. */
+    struct entry_id *dropped = &raft_seen_of(n)->dropped;
+    if (dropped->term == e->term && dropped->chain == e->chain) {
+        sim_world_fail(n->world, SIM_UNSAFE, "R11",
+                       "node %u truncated from %llu, which was the leader's "
+                       "entry as well",
+                       n->id, (unsigned long long)e->index);
+    }
+    dropped->term = 0;
     shadow_append(s, e->term, e->chain);
+    struct raft_oracle *o = n->world->raft;
+    uint32_t before = o->chains.n;
     check_entry(n, e->index, e->term, e->chain);
+    if (o->chains.n != before) {
+        log_oracle_entry(&o->log, e, &o->arena);
+    }
 }
 
 static void on_truncate(void *arg, raft_index from)
 {
     struct sim_node *n = arg;
-    struct node_seen *seen = seen_of(n);
+    struct node_seen *seen = raft_seen_of(n);
     struct shadow *s = &seen->log;
     n->world->coverage.truncations++;
     /* R11: what's committed stays. R4: a leader never takes back. */
@@ -202,15 +122,26 @@ static void on_truncate(void *arg, raft_index from)
         sim_world_fail(n->world, SIM_UNSAFE, "R4",
                        "node %u truncates its log while it leads", n->id);
     }
+    const struct entry_id *first = raft_seen_entry(s, from);
+    seen->dropped = first != NULL ? *first : (struct entry_id){.term = 0};
     s->n = from > s->base ? (uint32_t)(from - s->base - 1) : 0;
 }
 
 static void on_install(void *arg, const struct store_checkpoint *c)
 {
     struct sim_node *n = arg;
-    struct shadow *s = &seen_of(n)->log;
-    const struct entry_id *held = shadow_at(s, c->pos.index);
+    struct shadow *s = &raft_seen_of(n)->log;
+    const struct entry_id *held = raft_seen_entry(s, c->pos.index);
     n->world->coverage.snapshots_installed++;
+    /* R17: never what is known already, let alone less. */
+    raft_index commit = raft_commit(turn_raft(n->turn));
+    if (c->pos.index <= commit) {
+        sim_world_fail(n->world, SIM_UNSAFE, "R17",
+                       "node %u installs a snapshot of %llu, but committed "
+                       "%llu",
+                       n->id, (unsigned long long)c->pos.index,
+                       (unsigned long long)commit);
+    }
     if (held != NULL && held->term == c->pos.term && held->chain == c->chain) {
         return; /* what follows it is kept */
     }
@@ -223,7 +154,8 @@ static void on_checkpoint(void *arg, const struct store_checkpoint *c)
 {
     struct sim_node *n = arg;
     n->world->coverage.checkpoints++;
-    if (fact_of(&n->world->raft->hashes, c->pos.index, c->hash) != c->hash) {
+    if (facts_first(&n->world->raft->hashes, c->pos.index, c->hash) !=
+        c->hash) {
         sim_world_fail(n->world, SIM_UNSAFE, "S17",
                        "node %u has another state at index %llu", n->id,
                        (unsigned long long)c->pos.index);
@@ -237,9 +169,10 @@ static void on_event(void *arg, raft_index revision, struct bytes batch)
     for (size_t i = 0; i < batch.n; i++) {
         h = (h ^ batch.data[i]) * 0x100000001B3u;
     }
+    log_oracle_applied(&n->world->raft->log, n, revision);
     struct facts *f = &n->world->raft->events;
     uint32_t before = f->n;
-    if (fact_of(f, revision, h) != h) {
+    if (facts_first(f, revision, h) != h) {
         sim_world_fail(n->world, SIM_UNSAFE, "S17",
                        "node %u tells other events of revision %llu", n->id,
                        (unsigned long long)revision);
@@ -252,7 +185,7 @@ static void on_event(void *arg, raft_index revision, struct bytes batch)
 
 void oracle_node_started(struct sim_node *n, const struct store_boot *boot)
 {
-    struct node_seen *seen = seen_of(n);
+    struct node_seen *seen = raft_seen_of(n);
     const struct sim_store_hooks hooks = {.arg = n,
                                           .append = on_append,
                                           .truncate = on_truncate,
@@ -297,8 +230,13 @@ void oracle_node_down(struct sim_node *n)
 
 void oracle_node_ended(struct sim_node *n, const char *why)
 {
-    (void)why;
     sim_world_note(n->world, 0xA3u, n->id, 0);
+    /* S20: whatever moment it ended at, what it has on disk is whole: our disks fail, but they don't lie. */
+    if (n->turn == NULL && !n->up && strstr(why, "remove this node") != NULL) {
+        sim_world_fail(n->world, SIM_UNSAFE, "S20",
+                       "node %u doesn't start from its own data: %s", n->id,
+                       why);
+    }
 }
 
 void oracle_stored(struct sim_node *n)
@@ -405,9 +343,19 @@ static void check_commit(struct sim_node *n, struct node_seen *seen)
             (unsigned long long)applied, (unsigned long long)seen->applied,
             (unsigned long long)raft_last(raft));
     }
+    /* R9: a leader counts copies of what its own term appended, and of nothing else. */
+    if (commit > seen->commit && raft_role_now(raft) == RAFT_LEADER &&
+        raft_term_at(raft, commit) != raft_term_now(raft)) {
+        sim_world_fail(n->world, SIM_UNSAFE, "R9",
+                       "node %u leads term %llu, and commits index %llu of "
+                       "term %llu by counting",
+                       n->id, (unsigned long long)raft_term_now(raft),
+                       (unsigned long long)commit,
+                       (unsigned long long)raft_term_at(raft, commit));
+    }
     raft_index from = max_u64(seen->commit, seen->log.base) + 1;
     for (raft_index i = from; i <= commit; i++) {
-        const struct entry_id *e = shadow_at(&seen->log, i);
+        const struct entry_id *e = raft_seen_entry(&seen->log, i);
         if (e != NULL) {
             commit_one(n, i, e);
         }
@@ -416,44 +364,56 @@ static void check_commit(struct sim_node *n, struct node_seen *seen)
     seen->applied = applied;
 }
 
-/* R1: one leader a term, in all of history. R6: it has whatever was committed before. */
-static void check_leader(struct sim_node *n, struct node_seen *seen,
-                         raft_term term)
+/* R12: what a follower acknowledged to a leader only grows, and what comes next is behind it. */
+static void check_peers(struct sim_node *n, struct node_seen *seen,
+                        raft_term term)
+{
+    struct raft_peer_view peers[RAFT_NODES_MAX * 2];
+    uint32_t peers_n = raft_peers(turn_raft(n->turn), peers);
+    if (seen->match_term != term) {
+        seen->match_term = term;
+        memset(seen->match, 0, sizeof seen->match);
+    }
+    for (uint32_t i = 0; i < peers_n; i++) {
+        const struct raft_peer_view *p = &peers[i];
+        raft_index before =
+            p->id <= SIM_NODES_MAX ? seen->match[p->id] : p->match;
+        /* With nothing it begins anew: it was quarantined, or came back under its number. */
+        if ((p->match < before && p->match != 0) || p->next <= p->match) {
+            sim_world_fail(n->world, SIM_UNSAFE, "R12",
+                           "node %u counts node %u up to %llu after %llu, next "
+                           "%llu",
+                           n->id, p->id, (unsigned long long)p->match,
+                           (unsigned long long)before,
+                           (unsigned long long)p->next);
+        }
+        if (p->id <= SIM_NODES_MAX) {
+            seen->match[p->id] = p->match;
+        }
+    }
+}
+
+/* L9: whose disk failed for good ends, and is no leader in the meantime for long. */
+static void check_disk(const struct sim_node *n, struct node_seen *seen)
 {
     struct sim_world *w = n->world;
-    struct raft_oracle *o = w->raft;
-    if (seen->led_term == term) {
+    uint64_t within_us = (3 * w->options.election_ms + 2000) * SIM_MS;
+    if (!sim_store_failed(n->store)) {
         return;
     }
-    seen->led_term = term;
-    w->coverage.elections++;
-    w->coverage.leader_changes += o->last_leader != n->id;
-    o->last_leader = n->id;
-    uint64_t who = fact_of(&o->leaders, term, n->id);
-    if (who != n->id) {
+    seen->failed_us = seen->failed_us == 0 ? w->now_us : seen->failed_us;
+    if (turn_fatal(n->turn) == NULL &&
+        w->now_us > seen->failed_us + within_us) {
         sim_world_fail(
-            w, SIM_UNSAFE, "R1", "nodes %llu and %u both led term %llu",
-            (unsigned long long)who, n->id, (unsigned long long)term);
-    }
-    for (raft_index i = seen->log.base + 1; i <= o->committed_n; i++) {
-        const struct entry_id *e = shadow_at(&seen->log, i);
-        const struct entry_id *c = &o->committed[i - 1];
-        /* A leader of an older term than that may come late, and lead nobody. */
-        if (c->committed < term &&
-            (e == NULL || e->term != c->term || e->chain != c->chain)) {
-            sim_world_fail(w, SIM_UNSAFE, "R6",
-                           "node %u leads term %llu without index %llu, which "
-                           "was committed",
-                           n->id, (unsigned long long)term,
-                           (unsigned long long)i);
-            return;
-        }
+            w, SIM_NOT_LIVE, "L9",
+            "node %u goes on %llu ms after its disk failed", n->id,
+            (unsigned long long)((w->now_us - seen->failed_us) / SIM_MS));
     }
 }
 
 void oracle_turn(struct sim_node *n)
 {
-    struct node_seen *seen = seen_of(n);
+    struct node_seen *seen = raft_seen_of(n);
     const struct raft *raft = turn_raft(n->turn);
     raft_term term = raft_term_now(raft);
     if (term < seen->term) {
@@ -464,87 +424,17 @@ void oracle_turn(struct sim_node *n)
     }
     seen->term = term;
     if (raft_role_now(raft) == RAFT_LEADER) {
-        check_leader(n, seen, term);
+        raft_seen_leader(n, seen, term);
+        check_peers(n, seen, term);
+        seen->led_ms = sim_clock_ms(&n->clock, n->world->now_us);
     }
     check_commit(n, seen);
+    check_disk(n, seen);
+    seen->dropped.term = 0;
+    seen->prompt = n->writing_n == 0 && sim_store_waiting(n->store) == 0 &&
+                   !sim_store_has_news(n->store);
     if ((n->turns & 255) == 0) {
         turn_check(n->turn);
-    }
-}
-
-/* --- what's sent ------------------------------------------------------------------------------------------------------------------------- */
-
-/* R2: one vote a term, and it's on disk before anybody hears of it. */
-static void check_vote(struct sim_node *n, raft_term term, raft_id candidate)
-{
-    raft_id vote = 0;
-    raft_term durable = sim_disk_term(n->disk, &vote);
-    uint64_t first =
-        fact_of(&n->world->raft->votes, two(term, n->id), candidate);
-    if (first != candidate) {
-        sim_world_fail(n->world, SIM_UNSAFE, "R2",
-                       "node %u votes for %u in term %llu, after %llu", n->id,
-                       candidate, (unsigned long long)term,
-                       (unsigned long long)first);
-    }
-    /* Held back until then, it may leave when a later term is on disk already. */
-    if (durable < term || (durable == term && vote != candidate)) {
-        sim_world_fail(n->world, SIM_UNSAFE, "R2",
-                       "node %u tells its vote for %u in term %llu before "
-                       "it's on disk",
-                       n->id, candidate, (unsigned long long)term);
-    }
-}
-
-/* R10: what is acknowledged is on disk, and is what the log says. */
-static void check_ack(struct sim_node *n, raft_index index)
-{
-    raft_term term = 0;
-    uint64_t chain = 0;
-    struct sim_disk_counts counts;
-    sim_disk_counts(n->disk, &counts);
-    const struct entry_id *e = shadow_at(&seen_of(n)->log, index);
-    bool has = sim_disk_entry(n->disk, index, &term, &chain) &&
-               (e == NULL || (e->term == term && e->chain == chain));
-    if (!has && index >= counts.first) {
-        sim_world_fail(n->world, SIM_UNSAFE, "R10",
-                       "node %u acknowledges index %llu before it's on disk "
-                       "(its disk has %llu to %llu)",
-                       n->id, (unsigned long long)index,
-                       (unsigned long long)counts.first,
-                       (unsigned long long)counts.last);
-    }
-}
-
-void oracle_peer_send(struct sim_node *n, raft_id to, struct bytes body)
-{
-    struct raft_oracle *o = n->world->raft;
-    arena_reset(&o->arena);
-    const Pb__PeerFrame *f = codec_decode_peer(body, &o->arena);
-    if (f == NULL) {
-        sim_world_fail(n->world, SIM_UNSAFE, "R19",
-                       "node %u sends a frame that can't be decoded", n->id);
-        return;
-    }
-    raft_id vote = 0;
-    bool binding =
-        !f->pre && f->type >= RAFT_VOTE && f->type <= RAFT_SNAPSHOT_REPLY;
-    /* R3: nobody hears of a term that its node could forget. */
-    if (binding && f->term > sim_disk_term(n->disk, &vote)) {
-        sim_world_fail(n->world, SIM_UNSAFE, "R3",
-                       "node %u sends term %llu before it's on disk", n->id,
-                       (unsigned long long)f->term);
-    }
-    if (binding && f->type == RAFT_VOTE) {
-        check_vote(n, f->term, n->id);
-    }
-    if (binding && f->type == RAFT_VOTE_REPLY && f->success) {
-        check_vote(n, f->term, to);
-    }
-    /* One that was held back until a later leader took the entries away tells a deposed one nothing that it could use. */
-    if (binding && f->type == RAFT_APPEND_REPLY && f->success &&
-        f->term == raft_term_now(turn_raft(n->turn))) {
-        check_ack(n, f->index);
     }
 }
 

@@ -26,8 +26,8 @@ struct scope_seen {
     uint32_t capacity;
     uint64_t epoch;    /* highest ever granted */
     uint64_t resource; /* highest that was accepted: the fence */
-    bool
-        by_expiry; /* the last grant came since the lease of the one before ended */
+    /* the last grant came since the lease of the one before ended */
+    bool by_expiry;
     uint64_t by_expiry_of; /* that session */
 };
 
@@ -37,6 +37,7 @@ struct session_seen {
     uint64_t lease;
     bool live;
     bool expired;    /* its lease ended by time */
+    bool orphan;     /* its lease ended, and it isn't on another one yet */
     uint32_t client; /* whose name its tab has */
     uint32_t serial;
 };
@@ -190,6 +191,15 @@ static void on_closed(struct session_oracle *o, const Pb__Event *e)
     s->expired = e->cause == PB__CAUSE__CAUSE_EXPIRED;
 }
 
+static void on_attached(struct session_oracle *o, const Pb__Event *e)
+{
+    struct session_seen *s = session_find(o, e->session);
+    if (s != NULL) {
+        s->lease = e->lease;
+        s->orphan = false;
+    }
+}
+
 static void on_granted(struct session_oracle *o, const Pb__Event *e,
                        struct scope_seen *scope)
 {
@@ -206,18 +216,17 @@ static void on_granted(struct session_oracle *o, const Pb__Event *e,
                        (unsigned long long)e->epoch,
                        (unsigned long long)scope->epoch);
     }
-    /* S9: nobody holds who isn't there. */
-    if (s == NULL || !s->live) {
-        sim_world_fail(w, SIM_UNSAFE, "S9",
-                       "epoch %llu is granted to session %llu, which isn't "
-                       "there",
-                       (unsigned long long)e->epoch,
-                       (unsigned long long)e->session);
+    /* S9: nobody holds who isn't there, or whom nobody answers for any more. */
+    if (s == NULL || !s->live || s->orphan) {
+        sim_world_fail(
+            w, SIM_UNSAFE, "S9", "epoch %llu is granted to session %llu, %s",
+            (unsigned long long)e->epoch, (unsigned long long)e->session,
+            s == NULL || !s->live ? "which isn't there"
+                                  : "whose lease has ended");
     }
     const struct session_seen *before = session_find(o, e->previous_session);
-    scope->by_expiry = before != NULL && (before->expired || !before->live) &&
-                       e->reason == PB__GRANT_REASON__GRANT_SUCCESSION &&
-                       before->expired;
+    scope->by_expiry = before != NULL && before->expired &&
+                       e->reason == PB__GRANT_REASON__GRANT_SUCCESSION;
     scope->by_expiry_of = e->previous_session;
     scope->epoch = e->epoch;
     put_reign(scope, e->revision, e->session, e->epoch);
@@ -227,6 +236,9 @@ static void on_granted(struct session_oracle *o, const Pb__Event *e,
 static void on_lease_ended(struct session_oracle *o, const Pb__Event *e)
 {
     struct sim_world *w = o->world;
+    for (uint32_t i = 0; i < o->sessions_n; i++) {
+        o->sessions[i].orphan |= o->sessions[i].lease == e->lease;
+    }
     if (e->cause != PB__CAUSE__CAUSE_EXPIRED) {
         return;
     }
@@ -270,6 +282,9 @@ static void on_event(struct session_oracle *o, const Pb__Event *e)
         break;
     case PB__EVENT_KIND__SESSION_CLOSED:
         on_closed(o, e);
+        break;
+    case PB__EVENT_KIND__SESSION_ATTACHED:
+        on_attached(o, e);
         break;
     case PB__EVENT_KIND__GRANTED:
         on_granted(o, e, scope);
@@ -565,11 +580,10 @@ struct write {
 /* S3: the resource takes nothing older than what it took; what it takes was granted to whoever wrote it. */
 static void arrive(void *arg, uint64_t session, uint64_t epoch)
 {
+    (void)session, (void)epoch;
     struct write *write = arg;
     struct scope_seen *s = write->scope;
     struct sim_world *w = write->world;
-    (void)session;
-    (void)epoch;
     bool granted = false;
     for (uint32_t i = s->n; i > 0 && !granted; i--) {
         granted = s->reigns[i - 1].epoch == write->epoch &&
@@ -595,6 +609,7 @@ void oracle_write(struct sim_client *c, const struct sim_tab *tab, bool group)
 {
     struct sim_world *w = c->world;
     struct write *write = malloc(sizeof *write);
+    oracle_right(c);
     ASSERT(write != NULL);
     *write = (struct write){
         .world = w,

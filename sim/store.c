@@ -495,6 +495,11 @@ void sim_store_fail(struct store *s, enum store_failure failure,
     (void)snprintf(s->error, sizeof s->error, "%s", error);
 }
 
+bool sim_store_failed(const struct store *s)
+{
+    return s->failed;
+}
+
 bool store_next(struct store *s, struct store_event *out)
 {
     news_free(s->shown);

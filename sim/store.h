@@ -65,6 +65,8 @@ bool sim_store_has_news(const struct store *s);
 /* The next write fails, and everything after it. */
 void sim_store_fail(struct store *s, enum store_failure failure,
                     const char *error);
+/* One did. */
+bool sim_store_failed(const struct store *s);
 /* "log 3..5 hard_state(2,1) rows=4 checkpoint=64 ...": what the oldest waiting batch has. */
 void sim_store_text(const struct store *s, char *out, size_t out_bytes);
 

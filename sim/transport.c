@@ -338,7 +338,11 @@ static struct sim_stream *client_of(const struct transport *t, uint64_t conn)
 bool transport_send(struct transport *t, uint64_t conn, struct bytes body)
 {
     struct sim_stream *s = client_of(t, conn);
-    return s != NULL && sim_net_send(t->node->world->net, s, 1, body);
+    if (s == NULL) {
+        return false;
+    }
+    oracle_client_send(t->node, s->hosts[0], body);
+    return sim_net_send(t->node->world->net, s, 1, body);
 }
 
 uint64_t transport_room(const struct transport *t, uint64_t conn)

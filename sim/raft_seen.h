@@ -1,0 +1,85 @@
+/* raft_seen.h - what the Raft oracle knows, shared by its files and by nobody else.
+ *
+ *    raft_oracle.c   logs, commits, what's applied: R3 .. R9, R11, R12, R17, S17, S20
+ *    vote_oracle.c   who's elected, and what's sent: R1, R2, R3, R6, R10, R15, R19, L2
+ *    log_oracle.c    what the log says, against what came of it: S8, S13 */
+#ifndef SIM_RAFT_SEEN_H
+#define SIM_RAFT_SEEN_H
+
+#include "sim/log_oracle.h"
+
+struct entry_id {
+    raft_term term;
+    uint64_t chain;
+    raft_term committed; /* the term in which it was; 0: of a log */
+};
+
+/* A node's log as it believes it to be: what it gave to its store. entries[i] is at base + 1 + i. */
+struct shadow {
+    raft_index base;
+    struct entry_id *entries;
+    uint32_t n;
+    uint32_t capacity;
+};
+
+/* Somebody began to lead a term; terms rise from one to the next. */
+struct reign_began {
+    raft_term term;
+    uint64_t at_us;
+};
+
+struct node_seen {
+    struct shadow log;
+    raft_term term;
+    raft_index commit;
+    raft_index applied;
+    raft_term led_term; /* checked as its leader */
+    uint64_t led_ms;    /* when it last led, by its own clock */
+    bool prompt; /* nothing waits for its disk, so what it sends was said now */
+    struct entry_id
+        dropped; /* the first that was taken back in this turn; term 0: none was */
+    raft_index match[SIM_NODES_MAX + 1]; /* as a leader, of match_term */
+    raft_term match_term;
+    uint64_t failed_us; /* its disk has since; 0: it works */
+};
+
+struct raft_oracle {
+    struct node_seen nodes[SIM_NODES_MAX + 1];
+    struct entry_id *committed; /* from index 1 */
+    uint32_t committed_n;
+    uint32_t committed_capacity;
+    struct facts chains; /* (index, term) -> chain */
+    struct facts votes;  /* (term, node) -> whom it voted for */
+    struct facts
+        forced; /* (term, node) that campaigned since its leader said so */
+    struct facts leaders;
+    struct facts hashes; /* state at a checkpoint, by index */
+    struct facts events; /* hash of what happened, by revision */
+    uint8_t *memory;
+    struct arena arena;
+    raft_id last_leader;
+    struct reign_began *reigns;
+    uint32_t reigns_n;
+    uint32_t reigns_capacity;
+    struct log_oracle log;
+    uint32_t
+        quiet_elections; /* since all was whole, and nothing was asked any more */
+};
+
+struct node_seen *raft_seen_of(const struct sim_node *n);
+/* NULL: the log doesn't reach there, or not any more. */
+const struct entry_id *raft_seen_entry(const struct shadow *s,
+                                       raft_index index);
+
+/* (index, term) or (term, node) as one key. */
+static inline uint64_t raft_seen_key(uint64_t a, uint64_t b)
+{
+    ASSERT(a < 1ull << 40 && b < 1ull << 24);
+    return a << 24 | b;
+}
+
+/* vote_oracle.c: it leads that term. */
+void raft_seen_leader(struct sim_node *n, struct node_seen *seen,
+                      raft_term term);
+
+#endif
