@@ -22,6 +22,7 @@ import tempfile
 import time
 
 import checks
+import mutants
 from checks import catalog
 
 ROOT = catalog.ROOT
@@ -316,7 +317,8 @@ def all_tests():
         lines_test('check', 'tidy', [sys.executable, 'tests/tidy.py'], 60, []),
         check('pure', checks.pure, ['build/release/pure']),
         check('format', checks.clang_format),
-        check('shellcheck', checks.shellcheck)]
+        check('shellcheck', checks.shellcheck),
+        check('mutants', mutants.check)]
     if os.path.exists(os.path.join(ROOT, 'client/baton.h')):
         beside.append(check('exports', checks.exports, ['stage']))
         beside.append(check('settings', checks.settings, ['bin']))
