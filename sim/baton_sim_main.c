@@ -18,6 +18,11 @@ enum {
     EXIT_NOT_DETERMINISTIC = 5,
 };
 
+static int exit_code(enum sim_verdict verdict)
+{
+    return verdict == SIM_UNDECIDED ? EXIT_VACUOUS : (int)verdict;
+}
+
 #define ERROR_BYTES    1024
 #define SHRINK_SECONDS 60
 
@@ -41,8 +46,9 @@ static const char usage[] =
     "as the seed does. Every invariant is checked in each run.\n"
     "Exit: 0 pass, 1 a safety rule was broken, 2 a liveness rule, 3 too "
     "little\n"
-    "happened to say anything, 4 wrong use, 5 a seed didn't come to the same "
-    "twice.\n";
+    "happened to say anything, or a history was too much to be checked, 4 "
+    "wrong use,\n"
+    "5 a seed didn't come to the same twice.\n";
 
 static int bad_use(const char *text)
 {
@@ -60,7 +66,7 @@ static int bad_file(const char *text)
 static int code_of(const struct swarm_result *r)
 {
     if (r->failures_n > 0) {
-        return (int)r->failures[0].failure.verdict;
+        return exit_code(r->failures[0].failure.verdict);
     }
     if (r->not_deterministic > 0) {
         return EXIT_NOT_DETERMINISTIC;
@@ -103,7 +109,7 @@ static int replay(const struct arguments *a)
     plan.log = (a->given & ARG_LOG) != 0;
     swarm_one(&plan, &r);
     report_run(&r, NULL, (a->given & ARG_JSON) != 0);
-    return (int)r.failure.verdict;
+    return exit_code(r.failure.verdict);
 }
 
 static bool read_scenario(const char *name, struct scenario *out,
@@ -161,7 +167,7 @@ static int run(const struct arguments *a)
                        "EXPECT");
     }
     report_run(&r, a->what, json);
-    return (int)r.failure.verdict;
+    return exit_code(r.failure.verdict);
 }
 
 static bool write_file(const char *path, const char *text)
@@ -201,7 +207,7 @@ static int shrink(const struct arguments *a)
                      "%llu\n",
                      (unsigned long long)s.seed, r.failure.failure.invariant,
                      r.failure.failure.text, (unsigned long long)s.seed);
-        return (int)r.failure.failure.verdict;
+        return exit_code(r.failure.failure.verdict);
     case SHRINK_DONE:
         break;
     }
@@ -212,7 +218,7 @@ static int shrink(const struct arguments *a)
                  r.actions_after, r.actions_before, r.runs,
                  strchr(path, '/') == NULL ? "./" : "", path);
     free(r.text);
-    return ok ? (int)r.failure.failure.verdict : EXIT_BAD_USE;
+    return ok ? exit_code(r.failure.failure.verdict) : EXIT_BAD_USE;
 }
 
 static void list_one(void *arg, const char *name, const char *comment)

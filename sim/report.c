@@ -8,8 +8,8 @@
 
 const char *report_verdict(enum sim_verdict verdict)
 {
-    static const char *const names[] = {"pass", "unsafe", "not live",
-                                        "vacuous"};
+    static const char *const names[] = {"pass", "unsafe", "not live", "vacuous",
+                                        "undecided"};
     return names[verdict];
 }
 

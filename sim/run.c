@@ -7,6 +7,7 @@
 
 #include "sim/action.h"
 #include "sim/chaos.h"
+#include "sim/history.h"
 #include "sim/oracle.h"
 
 /* So many answers, or a run says nothing. */
@@ -191,6 +192,7 @@ void sim_run(const struct sim_plan *plan, struct sim_result *out)
             telling_end(telling);
         }
     }
+    sim_history_check(w->history, w);
     if (w->failure.verdict == SIM_PASS && w->coverage.ops_ok < OPS_MIN &&
         told == NULL) {
         sim_world_fail(w, SIM_VACUOUS, "-",

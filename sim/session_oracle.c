@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "proto/codec.h"
+#include "sim/history.h"
 #include "sim/oracle.h"
 
 #define EVENT_ARENA_BYTES (4u << 20)
@@ -449,6 +450,7 @@ void oracle_op_end(struct sim_client *c, const struct sim_op *op,
     sim_world_note(w, 0xB0u + (uint64_t)op->kind, (uint64_t)reply->status,
                    reply->revision);
     count_answer(c, reply->status);
+    sim_history_end(w->history, c, op, reply);
     if (reply->status == BATON_NO_QUORUM && op->kind == SIM_OP_OPEN) {
         check_undone(c, op);
     }
@@ -494,7 +496,7 @@ void oracle_op_end(struct sim_client *c, const struct sim_op *op,
 
 void oracle_op_lost(struct sim_client *c, const struct sim_op *op)
 {
-    (void)op;
+    sim_history_lost(c->world->history, c, op);
     c->world->coverage.ops_unknown++;
 }
 
@@ -515,6 +517,7 @@ void oracle_belief_begin(struct sim_client *c, struct sim_tab *tab, bool group,
     struct session_oracle *o = w->sessions;
     struct scope_seen *scope = scope_seen_at(o, tab->group, tab->device, group);
     w->coverage.beliefs++;
+    sim_history_granted(w->history, c, tab, group, epoch);
     bool granted = false;
     for (uint32_t i = scope->n; i > 0 && !granted; i--) {
         granted = scope->reigns[i - 1].epoch == epoch &&

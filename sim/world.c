@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sim/history.h"
 #include "sim/oracle.h"
 
 static struct sim_world *running;
@@ -121,6 +122,7 @@ struct sim_world *sim_world_new(const struct sim_options *options)
     w->net = sim_net_new(&w->queue, &w->now_us, &net, &hooks);
     w->raft = raft_oracle_new();
     w->sessions = session_oracle_new(w);
+    w->history = sim_history_new(&w->options);
     w->nodes_n = options->nodes_n;
     for (raft_id id = 1; id <= w->nodes_n; id++) {
         make_node(w, id);
@@ -145,6 +147,7 @@ void sim_world_free(struct sim_world *w)
     sim_net_free(w->net);
     raft_oracle_free(w->raft);
     session_oracle_free(w->sessions);
+    sim_history_free(w->history);
     sim_queue_fini(&w->queue);
     running = NULL;
     free(w);

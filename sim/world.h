@@ -5,6 +5,7 @@
  *    node.c             a node: the real turn   client.c    a client: the real libbaton, and what its program does
  *    net.c, store.c     what they stand on      link.c, system.c   what libbaton stands on
  *    raft_oracle.c      R1 .. R21               session_oracle.c   S1 .. S20, what clients believe, the fenced resource
+ *    history.c          what clients were told  linear.c           can it have been so?
  *
  * One run is one process, since a broken ASSERT ends it; nothing in it depends on anything but its seed. Time is true time, in us;
  * each host has a clock of its own, that runs a little fast or slow. */
@@ -62,7 +63,8 @@ struct sim_options {
     uint64_t
         read_bytes; /* of the store, at a time: how many parts a snapshot has; 0: as asked */
     bool lease_reads;
-    bool calm; /* no faults */
+    bool calm;   /* no faults */
+    bool linear; /* histories are checked, whichever seed it is */
 };
 
 /* --- coverage ---------------------------------------------------------------------------------------------------------- */
@@ -110,7 +112,9 @@ struct sim_options {
     X(watch_events)                                                            \
     X(watch_resets)                                                            \
     X(attaches)                                                                \
-    X(claims_rejected)
+    X(claims_rejected)                                                         \
+    X(linear_checked)                                                          \
+    X(linear_unknown)
 
 #define SIM_COUNTER(name) uint64_t name;
 struct sim_coverage {
@@ -124,7 +128,8 @@ enum sim_verdict {
     SIM_PASS = 0,
     SIM_UNSAFE = 1,
     SIM_NOT_LIVE = 2,
-    SIM_VACUOUS = 3, /* too little happened to say anything */
+    SIM_VACUOUS = 3,   /* too little happened to say anything */
+    SIM_UNDECIDED = 4, /* a history was too much to be checked */
 };
 
 struct sim_failure {
@@ -218,6 +223,7 @@ struct sim_client;
 struct sim_record;
 struct raft_oracle;
 struct session_oracle;
+struct sim_history;
 
 struct sim_world {
     struct sim_options options;
@@ -232,6 +238,7 @@ struct sim_world {
     char settings[TURN_SETTINGS_BYTES]; /* that nodes tell each other */
     struct raft_oracle *raft;
     struct session_oracle *sessions;
+    struct sim_history *history; /* NULL: it isn't kept */
     struct sim_coverage coverage;
     struct sim_failure failure;
     uint64_t trace_hash; /* of all that happened, in order */
