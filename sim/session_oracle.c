@@ -66,7 +66,8 @@ struct session_oracle {
     uint64_t
         answered; /* the highest revision that a linearizable answer reflected */
     uint64_t ok_us;  /* when something linearizable was answered last */
-    uint64_t gap_us; /* the longest time between two such answers */
+    uint64_t asked_us; /* the first call since then */
+    uint64_t gap_us;   /* the longest time from such a call to the next such answer */
     uint64_t overlap_us;
     uint32_t watch_at[SIM_CLIENTS_MAX]; /* the next of `told` */
     bool watch_synced[SIM_CLIENTS_MAX];
@@ -326,9 +327,18 @@ void oracle_events(struct sim_node *n, raft_index revision, struct bytes batch)
 
 /* --- calls ---------------------------------------------------------------------------------------------------------------------------- */
 
+static bool is_linearizable(enum sim_op_kind kind)
+{
+    return kind != SIM_OP_LEADER_STALE && kind != SIM_OP_SESSIONS;
+}
+
 void oracle_op_begin(struct sim_client *c, struct sim_op *op)
 {
-    op->floor = c->world->sessions->answered;
+    struct session_oracle *o = c->world->sessions;
+    op->floor = o->answered;
+    if (is_linearizable(op->kind) && o->asked_us <= o->ok_us) {
+        o->asked_us = c->world->now_us;
+    }
 }
 
 /* Who held at that revision. */
@@ -339,11 +349,6 @@ static struct reign reign_at(const struct scope_seen *s, uint64_t revision)
         i--;
     }
     return i > 0 ? s->reigns[i - 1] : (struct reign){0, 0, 0};
-}
-
-static bool is_linearizable(enum sim_op_kind kind)
-{
-    return kind != SIM_OP_LEADER_STALE && kind != SIM_OP_SESSIONS;
 }
 
 /* S16: the answer is what was so at the revision that it names. */
@@ -416,7 +421,8 @@ static void check_undone(struct sim_client *c, const struct sim_op *op)
     }
 }
 
-static void count_answer(struct sim_client *c, enum baton_status status)
+static void count_answer(struct sim_client *c, const struct sim_op *op,
+                         enum baton_status status)
 {
     struct sim_world *w = c->world;
     struct session_oracle *o = w->sessions;
@@ -438,8 +444,11 @@ static void count_answer(struct sim_client *c, enum baton_status status)
         w->coverage.ops_refused++;
         break;
     }
-    o->gap_us = max_u64(o->gap_us, w->now_us - o->ok_us);
-    o->ok_us = w->now_us;
+    if (is_linearizable(op->kind)) {
+        o->gap_us = max_u64(o->gap_us,
+                            w->now_us - max_u64(o->asked_us, o->ok_us));
+        o->ok_us = w->now_us;
+    }
 }
 
 void oracle_op_end(struct sim_client *c, const struct sim_op *op,
@@ -449,7 +458,7 @@ void oracle_op_end(struct sim_client *c, const struct sim_op *op,
     struct session_oracle *o = w->sessions;
     sim_world_note(w, 0xB0u + (uint64_t)op->kind, (uint64_t)reply->status,
                    reply->revision);
-    count_answer(c, reply->status);
+    count_answer(c, op, reply->status);
     sim_history_end(w->history, c, op, reply);
     if (reply->status == BATON_NO_QUORUM && op->kind == SIM_OP_OPEN) {
         check_undone(c, op);
