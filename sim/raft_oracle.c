@@ -76,6 +76,21 @@ static void check_entry(struct sim_node *n, raft_index index, raft_term term,
     }
 }
 
+/* R13: a leader proposes a configuration when the one before is committed. */
+static void check_proposal(struct sim_node *n, const struct store_entry *e)
+{
+    const struct raft *raft = turn_raft(n->turn);
+    raft_index before = raft_seen_of(n)->config.index;
+    if (e->kind == RAFT_CONFIG && raft_role_now(raft) == RAFT_LEADER &&
+        before > raft_commit(raft)) {
+        sim_world_fail(n->world, SIM_UNSAFE, "R13",
+                       "node %u proposes configuration %llu, but %llu isn't "
+                       "committed yet",
+                       n->id, (unsigned long long)e->index,
+                       (unsigned long long)before);
+    }
+}
+
 static void on_append(void *arg, const struct store_entry *e)
 {
     struct sim_node *n = arg;
@@ -99,6 +114,9 @@ static void on_append(void *arg, const struct store_entry *e)
     shadow_append(s, e->term, e->chain);
     struct raft_oracle *o = n->world->raft;
     uint32_t before = o->chains.n;
+    if (n->turn != NULL) {
+        check_proposal(n, e);
+    }
     check_entry(n, e->index, e->term, e->chain);
     if (o->chains.n != before) {
         log_oracle_entry(&o->log, e, &o->arena);
@@ -393,6 +411,25 @@ static void check_peers(struct sim_node *n, struct node_seen *seen,
     }
 }
 
+/* R13: the configuration in force is one that's in the log, and goes when its entry goes. */
+static void check_config(struct sim_node *n, struct node_seen *seen)
+{
+    const struct raft *raft = turn_raft(n->turn);
+    raft_index index = raft_config_now(raft)->index;
+    struct raft_pos now = {index, raft_term_at(raft, index)};
+    bool gone = now.index == seen->config.index && now.term != 0 &&
+                now.term != seen->config.term && seen->config.term != 0 &&
+                !log_oracle_is_config(&n->world->raft->log, now);
+    if (gone || now.index > raft_last(raft)) {
+        sim_world_fail(n->world, SIM_UNSAFE, "R13",
+                       "node %u goes by configuration %llu of term %llu, which "
+                       "isn't in its log",
+                       n->id, (unsigned long long)index,
+                       (unsigned long long)seen->config.term);
+    }
+    seen->config = now;
+}
+
 /* L9: whose disk failed for good ends, and is no leader in the meantime for long. */
 static void check_disk(const struct sim_node *n, struct node_seen *seen)
 {
@@ -422,6 +459,14 @@ void oracle_turn(struct sim_node *n)
                        (unsigned long long)seen->term,
                        (unsigned long long)term);
     }
+    /* R2: a vote that was given once is given, whether anybody heard of it or not. */
+    raft_id vote = raft_vote_now(raft);
+    if (term == seen->term && seen->vote != 0 && vote != seen->vote) {
+        sim_world_fail(n->world, SIM_UNSAFE, "R2",
+                       "node %u changes its vote of term %llu from %u to %u",
+                       n->id, (unsigned long long)term, seen->vote, vote);
+    }
+    seen->vote = vote;
     seen->term = term;
     if (raft_role_now(raft) == RAFT_LEADER) {
         raft_seen_leader(n, seen, term);
@@ -429,6 +474,7 @@ void oracle_turn(struct sim_node *n)
         seen->led_ms = sim_clock_ms(&n->clock, n->world->now_us);
     }
     check_commit(n, seen);
+    check_config(n, seen);
     check_disk(n, seen);
     seen->dropped.term = 0;
     seen->prompt = n->writing_n == 0 && sim_store_waiting(n->store) == 0 &&

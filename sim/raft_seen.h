@@ -31,6 +31,7 @@ struct reign_began {
 struct node_seen {
     struct shadow log;
     raft_term term;
+    raft_id vote; /* in that term; 0: none yet */
     raft_index commit;
     raft_index applied;
     raft_term led_term; /* checked as its leader */
@@ -40,7 +41,8 @@ struct node_seen {
         dropped; /* the first that was taken back in this turn; term 0: none was */
     raft_index match[SIM_NODES_MAX + 1]; /* as a leader, of match_term */
     raft_term match_term;
-    uint64_t failed_us; /* its disk has since; 0: it works */
+    struct raft_pos config; /* the entry of the configuration in force */
+    uint64_t failed_us;     /* its disk has since; 0: it works */
 };
 
 struct raft_oracle {
