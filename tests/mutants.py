@@ -225,10 +225,10 @@ def first_death(program, seeds, jobs):
 
 
 def counters(program, jobs):
-    said = json.loads(output_of(
+    """What a swarm of so many seeds came to."""
+    return json.loads(output_of(
         [program, 'swarm', '--seeds', '1..%d' % SOUND_SEEDS, '--jobs',
          str(jobs), '--json']))
-    return said
 
 
 # --- verdicts --------------------------------------------------------------------------------------------------------------
@@ -285,6 +285,10 @@ class Judge:
 
     def judge_injector(self, mutant):
         """Faults that don't happen: what they cause isn't counted."""
+        if mutant.counter not in self.sound['coverage']:
+            os.remove(build(mutant.name, [mutant], self.options.jobs))
+            return '-', '-', ('waits for ' + mutant.waits if mutant.waits else
+                              'THERE IS NO SUCH COUNTER')
         program = build(mutant.name, [mutant], self.options.jobs)
         seen = counters(program, self.options.jobs)['coverage'][mutant.counter]
         os.remove(program)
@@ -333,8 +337,12 @@ def run_sound(judge):
         raise Broken('the product as it is fails in its first %d seeds: '
                      'baton-sim swarm --seeds 1..%d tells where'
                      % (SOUND_SEEDS, SOUND_SEEDS))
-    print('The product as it is passes %d seeds. Core mutants have a *.\n'
+    print('The product as it is passes %d seeds. Core mutants have a *.'
           % SOUND_SEEDS)
+    never = [name for name, n in judge.sound['coverage'].items() if n == 0]
+    if never:
+        print('What never happened in them: ' + ', '.join(never))
+    print()
 
 
 def main():
