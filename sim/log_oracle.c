@@ -117,12 +117,24 @@ void log_oracle_applied(struct log_oracle *o, struct sim_node *n,
     }
 }
 
-/* S4: whose lease was ended by time has stopped before, and an answer that comes late doesn't change that. */
+/* S4: a right to lead ends one TTL after the heartbeat that was acknowledged last, as the client's clock may count it, and whose lease was
+ * ended by time has stopped before that: no answer that comes late changes it. */
 void oracle_right(struct sim_client *c)
 {
     const struct log_oracle *o = &c->world->raft->log;
+    const struct client_lease *l = &c->baton->lease;
+    uint64_t drift = max_u64(c->world->options.drift_ppm / 1000, 1);
+    uint64_t usable_ms = l->ttl_ms * (1000 - drift) / (1000 + drift);
     uint64_t revision = 0;
     sim_system_of(c);
+    /* From when it was sent, as it may have been on its way since. */
+    if (l->phase == LEASE_LIVE && l->deadline_ms > l->proven_ms + usable_ms) {
+        sim_world_fail(c->world, SIM_UNSAFE, "S4",
+                       "client %u may lead until %llu by its own clock, but "
+                       "what was acknowledged last it sent at %llu",
+                       c->number, (unsigned long long)l->deadline_ms,
+                       (unsigned long long)l->proven_ms);
+    }
     if (facts_get(&o->expired, c->baton->lease.id, &revision) &&
         baton_right_ms(c->baton) > 0) {
         sim_world_fail(c->world, SIM_UNSAFE, "S4",
