@@ -303,7 +303,7 @@ static struct host_name name_of(uint32_t host)
     struct host_name name;
     bool client = host >= SIM_HOST_OF_CLIENT(0);
     (void)snprintf(name.text, sizeof name.text, client ? "c%u" : "n%u",
-                   client ? host - SIM_HOST_OF_CLIENT(0) + 1 : host);
+                   client ? host - SIM_HOST_OF_CLIENT(0) : host);
     return name;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "sim/arguments.h"
+#include "sim/draw.h"
 #include "sim/report.h"
 #include "sim/scenario_find.h"
 #include "sim/shrink.h"
@@ -33,6 +34,7 @@ static const char usage[] =
     "[--covered] [--json]\n"
     "       baton-sim replay SEED [--log] [--json]\n"
     "       baton-sim shrink SEED [-o FILE] [--seconds N]\n"
+    "       baton-sim draw SEED|SCENARIO -o FILE [--seed N]\n"
     "       baton-sim list\n"
     "\n"
     "run runs a scenario: a file, or one of those that list names. swarm runs "
@@ -43,7 +45,9 @@ static const char usage[] =
     "more;\n"
     "--log prints what the nodes say. shrink writes the smallest scenario that "
     "fails\n"
-    "as the seed does. Every invariant is checked in each run.\n"
+    "as the seed does. draw runs a seed, or a scenario, and draws it: one HTML "
+    "page for\n"
+    "a browser. Every invariant is checked in each run.\n"
     "Exit: 0 pass, 1 a safety rule was broken, 2 a liveness rule, 3 too "
     "little\n"
     "happened to say anything, or a history was too much to be checked, 4 "
@@ -221,6 +225,58 @@ static int shrink(const struct arguments *a)
     return ok ? exit_code(r.failure.failure.verdict) : EXIT_BAD_USE;
 }
 
+/* What to run: a seed, or a scenario's first one, or the one that was asked for. False: `error` says what's wrong. */
+static bool plan_of(const struct arguments *a, struct scenario *scenario,
+                    struct sim_plan *out, char error[ERROR_BYTES])
+{
+    uint64_t seed = 0;
+    if (arguments_number(a->what, &seed)) {
+        swarm_plan(NULL, seed, out);
+        return true;
+    }
+    if (!read_scenario(a->what, scenario, error)) {
+        return false;
+    }
+    bool given = (a->given & ARG_SEEDS) != 0;
+    swarm_plan(scenario, given ? a->seed_from : scenario->options.seed, out);
+    return true;
+}
+
+/* The file is opened first: a long run isn't made for nothing. */
+static int draw(const struct arguments *a)
+{
+    static struct scenario scenario;
+    struct sim_plan plan;
+    struct sim_result r;
+    char error[ERROR_BYTES];
+    if (a->what == NULL) {
+        return bad_use("draw wants a seed, or a scenario");
+    }
+    if (a->out == NULL) {
+        return bad_use("draw wants -o FILE, where the page goes");
+    }
+    if (!plan_of(a, &scenario, &plan, error)) {
+        return bad_file(error);
+    }
+    FILE *out = fopen(a->out, "w");
+    bool written = false;
+    if (out != NULL) {
+        plan.trace = trace_new();
+        swarm_one(&plan, &r);
+        written = draw_write(out, plan.trace, &r,
+                             plan.scenario == NULL ? NULL : a->what);
+        written = fclose(out) == 0 && written;
+        trace_free(plan.trace);
+    }
+    if (!written) {
+        (void)snprintf(error, sizeof error, "%s can't be written: %s", a->out,
+                       strerror(errno));
+        return bad_file(error);
+    }
+    report_run(&r, plan.scenario == NULL ? NULL : a->what, false);
+    return exit_code(r.failure.verdict);
+}
+
 static void list_one(void *arg, const char *name, const char *comment)
 {
     (void)arg;
@@ -253,6 +309,7 @@ int main(int argc, char **argv)
          swarm},
         {"replay", ARG_JSON | ARG_LOG, replay},
         {"shrink", ARG_OUT | ARG_SECONDS, shrink},
+        {"draw", ARG_OUT | ARG_SEED, draw},
         {"list", 0, list},
     };
     struct arguments a;

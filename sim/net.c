@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sim/trace.h"
+
 #define STREAMS_A_BLOCK 256u
 #define BLOCKS_MAX      4096u
 /* After a link healed, TCP's next try may be a while off: at most this, and no more than the link was cut for. */
@@ -24,6 +26,7 @@ struct packet {
     bool out_of_order;
     size_t n;
     const char *why; /* static; of a RESET */
+    uint64_t trace;  /* its record; 0: none */
     uint8_t data[];
 };
 
@@ -46,6 +49,7 @@ struct sim_net {
     struct sim_net_options options;
     struct sim_net_hooks hooks;
     struct sim_net_stats stats;
+    struct sim_trace *trace; /* NULL: nobody draws this */
     struct wire wires[SIM_HOSTS_MAX][SIM_HOSTS_MAX];
     bool off[SIM_HOSTS_MAX];
     struct block *blocks[BLOCKS_MAX];
@@ -142,6 +146,7 @@ static uint64_t in_order(struct sim_net *net, struct packet *p, uint64_t delay)
 static void hold(struct sim_net *net, struct wire *w, struct packet *p)
 {
     net->stats.held++;
+    trace_flag(net->trace, p->trace, TRACE_HELD);
     p->after = NULL;
     if (w->held == NULL) {
         w->held_end = &w->held;
@@ -178,6 +183,7 @@ static bool send_hostile(struct sim_net *net, struct packet *p)
     struct sim_random r = {sim_mix(o->seed, link, ++w->packets_n)};
     if (sim_chance(&r, o->loss)) {
         net->stats.lost++;
+        trace_fate(net->trace, p->trace, TRACE_LOST, *net->now_us);
         p->stream->queued[p->side] -= p->n;
         free(p);
         return true;
@@ -187,6 +193,7 @@ static bool send_hostile(struct sim_net *net, struct packet *p)
         struct packet *again = packet_of(p->stream, p->side, p->type,
                                          (struct bytes){p->data, p->n});
         again->out_of_order = true;
+        again->trace = trace_again(net->trace, p->trace);
         p->stream->queued[p->side] += p->n;
         fly(net, again,
             *net->now_us + delay_of(net, w, sim_random(&r)) +
@@ -195,6 +202,7 @@ static bool send_hostile(struct sim_net *net, struct packet *p)
     uint64_t at_us = *net->now_us + delay_of(net, w, sim_random(&r));
     if (sim_chance(&r, o->overtaken)) {
         net->stats.overtaken++;
+        trace_flag(net->trace, p->trace, TRACE_OVERTAKEN);
         at_us += sim_seldom(&r, 10 * o->delay_max_us);
     } else {
         at_us = in_order(net, p, at_us - *net->now_us);
@@ -246,6 +254,8 @@ static void arrive_frame(struct sim_net *net, struct packet *p)
         s->wants_room[p->side] = false;
         net->hooks.room(net->hooks.arg, s, p->side);
     }
+    trace_fate(net->trace, p->trace, s->open[to] ? TRACE_ARRIVED : TRACE_NOBODY,
+               *net->now_us);
     if (s->open[to]) {
         net->hooks.frame(net->hooks.arg, s, to, (struct bytes){p->data, p->n});
     } else if (s->open[p->side]) {
@@ -264,6 +274,7 @@ static void arrive(void *arg, uint64_t a, uint64_t b)
         /* Into the void: it's sent again for as long as somebody cares. */
         if (p->type == PACKET_FRAME) {
             s->queued[p->side] -= p->n;
+            trace_fate(net->trace, p->trace, TRACE_NOBODY, *net->now_us);
         }
         free(p);
         return;
@@ -334,11 +345,14 @@ uint64_t sim_net_room(const struct sim_net *net, const struct sim_stream *s,
 bool sim_net_send(struct sim_net *net, struct sim_stream *s, uint32_t side,
                   struct bytes body)
 {
+    uint64_t record = s->kind == SIM_PEERS ? trace_take(net->trace) : 0;
     if (sim_net_room(net, s, side) < body.n || !s->open[side]) {
         s->wants_room[side] = s->open[side];
+        trace_fate(net->trace, record, TRACE_FULL, *net->now_us);
         return false;
     }
     struct packet *p = packet_of(s, side, PACKET_FRAME, body);
+    p->trace = record;
     net->stats.frames++;
     net->stats.bytes += body.n;
     s->queued[side] += body.n;
@@ -430,6 +444,21 @@ void sim_net_hostile(struct sim_net *net, uint32_t loss, uint32_t twice,
     net->options.loss = loss;
     net->options.twice = twice;
     net->options.overtaken = overtaken;
+}
+
+bool sim_net_is_hostile(const struct sim_net *net)
+{
+    return net->options.loss + net->options.twice + net->options.overtaken > 0;
+}
+
+uint64_t sim_net_extra_us(const struct sim_net *net, uint32_t from, uint32_t to)
+{
+    return net->wires[from][to].extra_us;
+}
+
+void sim_net_trace(struct sim_net *net, struct sim_trace *trace)
+{
+    net->trace = trace;
 }
 
 void sim_net_stats(const struct sim_net *net, struct sim_net_stats *out)

@@ -24,6 +24,7 @@ enum sim_stream_kind {
 };
 
 struct sim_net;
+struct sim_trace;
 
 struct sim_stream {
     uint64_t id; /* from 1 */
@@ -104,6 +105,11 @@ void sim_net_slow(struct sim_net *net, uint32_t from, uint32_t to,
 /* Changes the hostility from now on. */
 void sim_net_hostile(struct sim_net *net, uint32_t loss, uint32_t twice,
                      uint32_t overtaken);
+bool sim_net_is_hostile(const struct sim_net *net);
+uint64_t sim_net_extra_us(const struct sim_net *net, uint32_t from,
+                          uint32_t to);
+/* Tells `trace` what becomes of messages between nodes; NULL: nobody. */
+void sim_net_trace(struct sim_net *net, struct sim_trace *trace);
 void sim_net_stats(const struct sim_net *net, struct sim_net_stats *out);
 
 #endif

@@ -115,7 +115,7 @@ static void set_options(const struct sim_node *n, struct turn_options *out)
     }
     out->log = on_log;
     out->log_arg = (void *)(uintptr_t)n;
-    out->log_level = w->log != NULL ? 3 : 2;
+    out->log_level = w->log != NULL || w->trace != NULL ? 3 : 2;
 }
 
 static void ended(struct sim_node *n, const char *why)

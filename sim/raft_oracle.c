@@ -7,6 +7,7 @@
 #include "proto/codec.h"
 #include "sim/oracle.h"
 #include "sim/raft_seen.h"
+#include "sim/trace.h"
 
 #define FRAME_ARENA_BYTES (16u << 20)
 
@@ -201,6 +202,15 @@ static void on_event(void *arg, raft_index revision, struct bytes batch)
 
 /* --- a node's life ------------------------------------------------------------------------------------------------------------------- */
 
+static void say(struct sim_node *n, const char *line)
+{
+    struct sim_world *w = n->world;
+    trace_line(w, n->id, line);
+    if (w->log != NULL) {
+        w->log(w, n->id, line);
+    }
+}
+
 void oracle_node_started(struct sim_node *n, const struct store_boot *boot)
 {
     struct node_seen *seen = raft_seen_of(n);
@@ -225,7 +235,7 @@ void oracle_node_started(struct sim_node *n, const struct store_boot *boot)
     *seen = (struct node_seen){.log = log, .term = boot->term};
     n->world->coverage.restarts += boot->boot > 1;
     sim_world_note(n->world, 0xA1u, n->id, boot->boot);
-    if (n->world->log != NULL) {
+    if (n->world->log != NULL || n->world->trace != NULL) {
         char line[200];
         (void)snprintf(line, sizeof line,
                        "starts boot=%llu own=%llx before=%llx@%llu log "
@@ -237,7 +247,7 @@ void oracle_node_started(struct sim_node *n, const struct store_boot *boot)
                        (unsigned long long)boot->first,
                        (unsigned long long)boot->last.index,
                        (unsigned long long)boot->checkpoint.index);
-        n->world->log(n->world, n->id, line);
+        say(n, line);
     }
 }
 
@@ -248,6 +258,7 @@ void oracle_node_down(struct sim_node *n)
 
 void oracle_node_ended(struct sim_node *n, const char *why)
 {
+    trace_node_ended(n, why);
     sim_world_note(n->world, 0xA3u, n->id, 0);
     /* S20: whatever moment it ended at, what it has on disk is whole: our disks fail, but they don't lie. */
     if (n->turn == NULL && !n->up && strstr(why, "remove this node") != NULL) {
@@ -269,9 +280,7 @@ void oracle_log(struct sim_node *n, int level, const char *line)
         strstr(line, "deposed leader") == NULL) {
         sim_world_fail(w, SIM_UNSAFE, "R21", "node %u: %s", n->id, line);
     }
-    if (w->log != NULL) {
-        w->log(w, n->id, line);
-    }
+    say(n, line);
 }
 
 /* --- turns ----------------------------------------------------------------------------------------------------------------------------- */

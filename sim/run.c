@@ -9,6 +9,7 @@
 #include "sim/chaos.h"
 #include "sim/history.h"
 #include "sim/oracle.h"
+#include "sim/trace.h"
 
 /* So many answers, or a run says nothing. */
 #define OPS_MIN 20u
@@ -17,6 +18,7 @@ static struct sim_result *result;
 
 static void fill_in(struct sim_world *w, struct sim_result *out)
 {
+    trace_end(w);
     out->failure = w->failure;
     out->coverage = w->coverage;
     out->options = w->options;
@@ -132,10 +134,12 @@ static bool settle(struct sim_world *w, struct chaos *c, uint64_t core)
     } else {
         chaos_heal_core(c);
     }
+    trace_phase(w, TRACE_CORE_HEALED);
     if (!await_leader(w) || !await_answers(w) || !go_on(w, 10 * SIM_S)) {
         return false;
     }
     heal_all(w);
+    trace_phase(w, TRACE_ALL_HEALED);
     if (!go_on(w, 15 * SIM_S)) {
         return false;
     }
@@ -184,10 +188,12 @@ void sim_run(const struct sim_plan *plan, struct sim_result *out)
     struct chaos *c = NULL;
     w->log = plan->log ? say : NULL;
     w->record = plan->record;
+    trace_begin(w, plan->trace);
     result = out;
     start_all(w);
     if (told != NULL || sim_world_run(w, SIM_BOOT_US)) {
         c = chaos_start(w, told == NULL || told->swarm);
+        trace_phase(w, TRACE_CHAOS);
         if (phases(w, c, told) && telling != NULL) {
             telling_end(telling);
         }

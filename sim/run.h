@@ -24,6 +24,7 @@ struct sim_plan {
     struct sim_options options;
     const struct scenario *scenario; /* NULL: all is drawn from the seed */
     struct sim_record *record; /* NULL: nobody wants to know what was done */
+    struct sim_trace *trace;   /* trace.h; NULL: nobody draws it */
     bool log;                  /* what nodes say goes to stderr */
 };
 

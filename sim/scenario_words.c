@@ -305,15 +305,23 @@ bool words_switch(struct words *p, bool *out)
 
 /* --- who is meant ------------------------------------------------------------------------------------------------------------- */
 
-static bool numbered(const char *text, char letter, uint32_t max, uint32_t *out)
+/* n1, c0: a letter and a number behind it, below `end`. */
+static bool numbered(const char *text, char letter, uint32_t end, uint32_t *out)
 {
     char *rest = NULL;
-    if (text[0] != letter || text[1] < '1' || text[1] > '9') {
+    if (text[0] != letter || text[1] < '0' || text[1] > '9') {
         return false;
     }
     unsigned long number = strtoul(text + 1, &rest, 10);
     *out = (uint32_t)number;
-    return *rest == 0 && number <= max;
+    return *rest == 0 && number < end;
+}
+
+static bool is_node(const struct words *p, uint32_t *out)
+{
+    return p->at < p->n &&
+           numbered(words_here(p), 'n', p->s->options.nodes_n + 1, out) &&
+           *out > 0;
 }
 
 bool words_target(struct words *p, struct target *out)
@@ -324,10 +332,10 @@ bool words_target(struct words *p, struct target *out)
     const char *text = words_here(p);
     uint32_t i = 0;
     bool any = p->at < p->n;
-    if (any && numbered(text, 'n', p->s->options.nodes_n, &i)) {
+    if (is_node(p, &i)) {
         *out = (struct target){TARGET_HOST, i};
     } else if (any && numbered(text, 'c', p->s->options.clients_n, &i)) {
-        *out = (struct target){TARGET_HOST, SIM_HOST_OF_CLIENT(i - 1)};
+        *out = (struct target){TARGET_HOST, SIM_HOST_OF_CLIENT(i)};
     } else if (any && strncmp(text, "follower[", 9) == 0 && text[9] >= '0' &&
                text[9] <= '8' && strcmp(text + 10, "]") == 0) {
         *out = (struct target){TARGET_FOLLOWER, (uint32_t)(text[9] - '0')};
@@ -346,10 +354,10 @@ bool words_target(struct words *p, struct target *out)
         }
         return words_wrong(
             p,
-            "expected who is meant, found \"%s\": n1 to n%u, c1 to "
+            "expected who is meant, found \"%s\": n1 to n%u, c0 to "
             "c%u, leader, follower[0], random, nodes, clients, or "
             "a name that an \"as\" gave",
-            text, p->s->options.nodes_n, p->s->options.clients_n);
+            text, p->s->options.nodes_n, p->s->options.clients_n - 1);
     }
     p->at++;
     return true;
@@ -398,8 +406,7 @@ bool words_sides(struct words *p, bool bar, uint64_t *out)
             behind = true;
             continue;
         }
-        if (p->at == p->n ||
-            !numbered(words_here(p), 'n', p->s->options.nodes_n, &id)) {
+        if (!is_node(p, &id)) {
             return words_wrong(p,
                                "expected a node, n1 to n%u,%s or \"}\", found "
                                "\"%s\"",

@@ -7,6 +7,7 @@
 #include "proto/codec.h"
 #include "sim/history.h"
 #include "sim/oracle.h"
+#include "sim/trace.h"
 
 #define EVENT_ARENA_BYTES (4u << 20)
 #define GROUPS_MAX        32u
@@ -65,9 +66,10 @@ struct session_oracle {
     uint64_t revision; /* of the last events */
     uint64_t
         answered; /* the highest revision that a linearizable answer reflected */
-    uint64_t ok_us;  /* when something linearizable was answered last */
+    uint64_t ok_us;    /* when something linearizable was answered last */
     uint64_t asked_us; /* the first call since then */
-    uint64_t gap_us;   /* the longest time from such a call to the next such answer */
+    uint64_t
+        gap_us; /* the longest time from such a call to the next such answer */
     uint64_t overlap_us;
     uint32_t watch_at[SIM_CLIENTS_MAX]; /* the next of `told` */
     bool watch_synced[SIM_CLIENTS_MAX];
@@ -278,6 +280,7 @@ static void on_event(struct session_oracle *o, const Pb__Event *e)
         return;
     }
     struct scope_seen *scope = scope_seen_at(o, group, device, e->group_scope);
+    trace_history(o->world, e, TRACE_SCOPE(group, device, e->group_scope));
     switch (e->kind) {
     case PB__EVENT_KIND__SESSION_OPENED:
         on_opened(o, e);
@@ -445,8 +448,8 @@ static void count_answer(struct sim_client *c, const struct sim_op *op,
         break;
     }
     if (is_linearizable(op->kind)) {
-        o->gap_us = max_u64(o->gap_us,
-                            w->now_us - max_u64(o->asked_us, o->ok_us));
+        o->gap_us =
+            max_u64(o->gap_us, w->now_us - max_u64(o->asked_us, o->ok_us));
         o->ok_us = w->now_us;
     }
 }
@@ -460,6 +463,7 @@ void oracle_op_end(struct sim_client *c, const struct sim_op *op,
                    reply->revision);
     count_answer(c, op, reply->status);
     sim_history_end(w->history, c, op, reply);
+    trace_call(c, op, (int)reply->status);
     if (reply->status == BATON_NO_QUORUM && op->kind == SIM_OP_OPEN) {
         check_undone(c, op);
     }
@@ -506,6 +510,7 @@ void oracle_op_end(struct sim_client *c, const struct sim_op *op,
 void oracle_op_lost(struct sim_client *c, const struct sim_op *op)
 {
     sim_history_lost(c->world->history, c, op);
+    trace_call(c, op, TRACE_CALL_LOST);
     c->world->coverage.ops_unknown++;
 }
 
@@ -585,6 +590,7 @@ void oracle_belief_end(struct sim_client *c, struct sim_tab *tab, bool group)
 struct write {
     struct sim_world *world;
     struct scope_seen *scope;
+    uint32_t number; /* the scope's, for the trace */
     uint64_t session;
     uint64_t epoch;
 };
@@ -596,6 +602,11 @@ static void arrive(void *arg, uint64_t session, uint64_t epoch)
     struct write *write = arg;
     struct scope_seen *s = write->scope;
     struct sim_world *w = write->world;
+    trace_put(w, &(struct trace_event){.kind = TRACE_write,
+                                       .who = write->number,
+                                       .a = (int64_t)write->session,
+                                       .b = (int64_t)write->epoch,
+                                       .c = write->epoch >= s->resource});
     bool granted = false;
     for (uint32_t i = s->n; i > 0 && !granted; i--) {
         granted = s->reigns[i - 1].epoch == write->epoch &&
@@ -626,6 +637,7 @@ void oracle_write(struct sim_client *c, const struct sim_tab *tab, bool group)
     *write = (struct write){
         .world = w,
         .scope = scope_seen_at(w->sessions, tab->group, tab->device, group),
+        .number = TRACE_SCOPE(tab->group, tab->device, group),
         .session = tab->session,
         .epoch = tab->beliefs[group].epoch,
     };

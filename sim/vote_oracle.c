@@ -5,6 +5,7 @@
 #include "raft/message.h"
 #include "sim/oracle.h"
 #include "sim/raft_seen.h"
+#include "sim/trace.h"
 
 /* A node that was healed last may still be on its way. */
 #define QUIET_ELECTIONS_MAX 2u
@@ -208,6 +209,17 @@ void oracle_peer_send(struct sim_node *n, raft_id to, struct bytes body)
                        "node %u sends a frame that can't be decoded", n->id);
         return;
     }
+    trace_message(n->world,
+                  &(struct trace_message){
+                      .from = (uint8_t)n->id,
+                      .to = (uint8_t)to,
+                      .type = (uint8_t)f->type,
+                      .term = f->term,
+                      .index = f->index,
+                      .entries_n = (uint32_t)f->n_entries,
+                      .flags = (uint8_t)((f->pre ? TRACE_PRE : 0) |
+                                         (f->success ? TRACE_SUCCESS : 0) |
+                                         (f->force ? TRACE_FORCE : 0))});
     raft_id vote = 0;
     bool binding =
         !f->pre && f->type >= RAFT_VOTE && f->type <= RAFT_SNAPSHOT_REPLY;

@@ -7,6 +7,7 @@
 
 #include "sim/history.h"
 #include "sim/oracle.h"
+#include "sim/trace.h"
 
 static struct sim_world *running;
 
@@ -166,6 +167,9 @@ bool sim_world_run(struct sim_world *w, uint64_t until_us)
         w->now_us = e.at_us;
         w->events_n++;
         e.happen(e.arg, e.a, e.b);
+        if (w->trace != NULL) {
+            trace_look(w);
+        }
     }
     if (w->failure.verdict == SIM_PASS) {
         w->now_us = max_u64(w->now_us, until_us);

@@ -6,6 +6,7 @@
  *    net.c, store.c     what they stand on      link.c, system.c   what libbaton stands on
  *    raft_oracle.c      R1 .. R21               session_oracle.c   S1 .. S20, what clients believe, the fenced resource
  *    history.c          what clients were told  linear.c           can it have been so?
+ *    trace.c            a run, recorded         draw.c, draw.html  and drawn
  *
  * One run is one process, since a broken ASSERT ends it; nothing in it depends on anything but its seed. Time is true time, in us;
  * each host has a clock of its own, that runs a little fast or slow. */
@@ -247,6 +248,7 @@ struct sim_world {
                 const char *line); /* NULL: nobody reads it */
     int64_t healed; /* nodes that were made whole, and stay so: a set */
     struct sim_record *record; /* action.h; NULL: nobody wants to know */
+    struct sim_trace *trace;   /* NULL: nobody draws it */
     bool quiet; /* chaos is over: the load may be asked to come to its end */
 };
 

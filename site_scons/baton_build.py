@@ -85,6 +85,32 @@ def folder_rules(env, name, sources, generated=()):
             program, [main], LIBS=linked(env, [name] + USES[name]))[0]
 
 
+def text_literal(text):
+    """A file's text as C writes it, a line a string, without trigraphs."""
+    for char in ('\\', '"', '?'):
+        text = text.replace(char, '\\' + char)
+    lines = text.splitlines()
+    return '\n'.join('    "%s\\n"' % line for line in lines)
+
+
+def embedded_text(target, source, env):
+    with open(str(source[0]), encoding='utf-8') as file:
+        text = file.read()
+    with open(str(target[0]), 'w', encoding='utf-8') as out:
+        out.write('/* Made of %s by the build. */\n'
+                  'extern const char %s[];\nconst char %s[] =\n%s;\n'
+                  % (source[0].name, env['TEXT_NAME'], env['TEXT_NAME'],
+                     text_literal(text)))
+
+
+def text_rule(env, name, path):
+    """A file that goes into the program, as `const char name[]`."""
+    return env.Command(
+        name + '.c', path,
+        Action(embedded_text, '  TEXT    $TARGET', varlist=['TEXT_NAME']),
+        TEXT_NAME=name)
+
+
 def libbaton_rules(env):
     """build/release/client/libbaton.a and libbaton.so.1, for install."""
     if not env['PIC'].get('client'):

@@ -246,12 +246,12 @@ def lines_test(kind, name, arguments, seconds, targets, env=None):
     return Test(kind, name, run, targets)
 
 
-def cluster(path):
+def cluster(path, kind='cluster'):
     """A test on real processes."""
     def env(options):
         folder = 'build/debug/bin' if options.debug else 'build/bin'
         return {'BATON_BIN': os.path.join(ROOT, folder)}
-    return lines_test('cluster', os.path.basename(path)[:-len('.py')],
+    return lines_test(kind, os.path.basename(path)[:-len('.py')],
                       [sys.executable, path], 900,
                       ['bin-debug' if '--debug' in sys.argv else 'bin'], env)
 

@@ -40,7 +40,7 @@ def mistakes(folder):
             ('at 5 crash n1\n',
              '1:4: expected a time such as 250ms, 3s or 1.5m, found "5"'),
             ('nodes 3\nat 1s crash n4\n',
-             '2:13: expected who is meant, found "n4": n1 to n3, c1 to c4, '
+             '2:13: expected who is meant, found "n4": n1 to n3, c0 to c3, '
              'leader, follower[0], random, nodes, clients, or a name that an '
              '"as" gave'),
             ('at 1s cut n1 - n2\n', '1:14: expected -> or <->, found "-"'),
