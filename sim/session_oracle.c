@@ -7,75 +7,10 @@
 #include "proto/codec.h"
 #include "sim/history.h"
 #include "sim/oracle.h"
-#include "sim/trace.h"
+#include "sim/session_seen.h"
 
 #define EVENT_ARENA_BYTES (4u << 20)
-#define GROUPS_MAX        32u
-#define DEVICES_MAX       16u
-/* A watch may be so far behind, with all well. */
-#define LATE_US (3 * SIM_S)
-
-/* Who held a scope from a revision on; session 0: nobody. */
-struct reign {
-    uint64_t revision;
-    uint64_t session;
-    uint64_t epoch;
-};
-
-struct scope_seen {
-    struct reign *reigns;
-    uint32_t n;
-    uint32_t capacity;
-    uint64_t epoch;    /* highest ever granted */
-    uint64_t resource; /* highest that was accepted: the fence */
-    /* the last grant came since the lease of the one before ended */
-    bool by_expiry;
-    uint64_t by_expiry_of; /* that session */
-};
-
-/* A session that was ever opened. */
-struct session_seen {
-    uint64_t id;
-    uint64_t lease;
-    bool live;
-    bool expired;    /* its lease ended by time */
-    bool orphan;     /* its lease ended, and it isn't on another one yet */
-    uint32_t client; /* whose name its tab has */
-    uint32_t serial;
-};
-
-/* One event of the load's namespace: what a watch must tell, in order. */
-struct told {
-    uint64_t revision;
-    uint64_t session;
-    uint64_t epoch;
-    uint64_t at_us;
-    int kind;
-};
-
-struct session_oracle {
-    struct sim_world *world;
-    struct scope_seen scopes[GROUPS_MAX]
-                            [DEVICES_MAX + 1]; /* the last: the group's */
-    struct session_seen *sessions;             /* by id */
-    uint32_t sessions_n;
-    uint32_t sessions_capacity;
-    struct told *told;
-    uint32_t told_n;
-    uint32_t told_capacity;
-    uint64_t revision; /* of the last events */
-    uint64_t
-        answered; /* the highest revision that a linearizable answer reflected */
-    uint64_t ok_us;    /* when something linearizable was answered last */
-    uint64_t asked_us; /* the first call since then */
-    uint64_t
-        gap_us; /* the longest time from such a call to the next such answer */
-    uint64_t overlap_us;
-    uint32_t watch_at[SIM_CLIENTS_MAX]; /* the next of `told` */
-    bool watch_synced[SIM_CLIENTS_MAX];
-    uint8_t *memory;
-    struct arena arena;
-};
+#include "sim/trace.h"
 
 struct session_oracle *session_oracle_new(struct sim_world *w)
 {
@@ -645,68 +580,7 @@ void oracle_write(struct sim_client *c, const struct sim_tab *tab, bool group)
                     &(struct sim_event){.happen = arrive, .arg = write});
 }
 
-/* --- watches ---------------------------------------------------------------------------------------------------------------------------- */
-
-void oracle_watch_reset(struct sim_client *c)
-{
-    c->world->sessions->watch_synced[c->number] = false;
-    c->world->coverage.watch_resets++;
-}
-
-void oracle_watch_synced(struct sim_client *c, uint64_t revision)
-{
-    struct session_oracle *o = c->world->sessions;
-    uint32_t at = o->told_n;
-    while (at > 0 && o->told[at - 1].revision > revision) {
-        at--;
-    }
-    o->watch_at[c->number] = at;
-    o->watch_synced[c->number] = true;
-}
-
-/* S15: all of it, in order, none twice. */
-void oracle_watch_event(struct sim_client *c, const Pb__Event *e)
-{
-    struct session_oracle *o = c->world->sessions;
-    if (!o->watch_synced[c->number]) {
-        return; /* the state isn't whole yet */
-    }
-    c->world->coverage.watch_events++;
-    uint32_t at = o->watch_at[c->number]++;
-    if (at >= o->told_n || o->told[at].revision != e->revision ||
-        o->told[at].kind != (int)e->kind || o->told[at].session != e->session ||
-        o->told[at].epoch != e->epoch) {
-        sim_world_fail(
-            c->world, SIM_UNSAFE, "S15",
-            "client %u's watch tells kind %d of revision %llu, but next is "
-            "kind %d of %llu",
-            c->number, (int)e->kind, (unsigned long long)e->revision,
-            at < o->told_n ? o->told[at].kind : 0,
-            (unsigned long long)(at < o->told_n ? o->told[at].revision : 0));
-    }
-}
-
 /* --- the end ------------------------------------------------------------------------------------------------------------------------------ */
-
-void oracle_end(struct sim_world *w)
-{
-    struct session_oracle *o = w->sessions;
-    uint32_t due = o->told_n;
-    while (due > 0 && o->told[due - 1].at_us + LATE_US > w->now_us) {
-        due--;
-    }
-    /* L8: what happened was told to everybody who watches, soon. */
-    for (uint32_t i = 0; i < w->clients_n; i++) {
-        const struct sim_client *c = w->clients[i];
-        if (c->up && !c->paused && c->watching &&
-            (!o->watch_synced[i] || o->watch_at[i] < due)) {
-            sim_world_fail(w, SIM_NOT_LIVE, "L8",
-                           "client %u's watch was told %u of %u events%s", i,
-                           o->watch_at[i], due,
-                           o->watch_synced[i] ? "" : ", and isn't synced");
-        }
-    }
-}
 
 uint64_t oracle_overlap_ms(const struct sim_world *w)
 {

@@ -1,0 +1,73 @@
+/* session_seen.h - what the oracle of sessions knows, shared by its files and by nobody else: session_oracle.c, and watch_oracle.c, which
+ * holds what watches tell against history. */
+#ifndef SIM_SESSION_SEEN_H
+#define SIM_SESSION_SEEN_H
+
+#include "sim/client.h"
+
+#define GROUPS_MAX  32u
+#define DEVICES_MAX 16u
+
+/* Who held a scope from a revision on; session 0: nobody. */
+struct reign {
+    uint64_t revision;
+    uint64_t session;
+    uint64_t epoch;
+};
+
+struct scope_seen {
+    struct reign *reigns;
+    uint32_t n;
+    uint32_t capacity;
+    uint64_t epoch;    /* highest ever granted */
+    uint64_t resource; /* highest that was accepted: the fence */
+    /* the last grant came since the lease of the one before ended */
+    bool by_expiry;
+    uint64_t by_expiry_of; /* that session */
+};
+
+/* A session that was ever opened. */
+struct session_seen {
+    uint64_t id;
+    uint64_t lease;
+    bool live;
+    bool expired;    /* its lease ended by time */
+    bool orphan;     /* its lease ended, and it isn't on another one yet */
+    uint32_t client; /* whose name its tab has */
+    uint32_t serial;
+};
+
+/* One event of the load's namespace: what a watch must tell, in order. */
+struct told {
+    uint64_t revision;
+    uint64_t session;
+    uint64_t epoch;
+    uint64_t at_us;
+    int kind;
+};
+
+struct session_oracle {
+    struct sim_world *world;
+    struct scope_seen scopes[GROUPS_MAX]
+                            [DEVICES_MAX + 1]; /* the last: the group's */
+    struct session_seen *sessions;             /* by id */
+    uint32_t sessions_n;
+    uint32_t sessions_capacity;
+    struct told *told;
+    uint32_t told_n;
+    uint32_t told_capacity;
+    uint64_t revision; /* of the last events */
+    uint64_t
+        answered; /* the highest revision that a linearizable answer reflected */
+    uint64_t ok_us;    /* when something linearizable was answered last */
+    uint64_t asked_us; /* the first call since then */
+    uint64_t
+        gap_us; /* the longest time from such a call to the next such answer */
+    uint64_t overlap_us;
+    uint32_t watch_at[SIM_CLIENTS_MAX]; /* the next of `told` */
+    bool watch_synced[SIM_CLIENTS_MAX];
+    uint8_t *memory;
+    struct arena arena;
+};
+
+#endif
