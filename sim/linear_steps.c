@@ -12,9 +12,11 @@ struct life {
     uint64_t session;
     uint64_t first; /* epoch that it's known to have had; 0: none */
     uint64_t last;
-    uint64_t began_us;   /* not there before; 0: nobody knows */
-    uint64_t touched_us; /* it was there at some time from here */
+    uint64_t began_us;   /* it wasn't there before; 0: nobody knows */
+    uint64_t used_us;    /* it was there at some time up to here */
+    uint64_t touched_us; /* and at some time from here */
     uint64_t ended_us;   /* it wasn't any more at some time up to here */
+    uint32_t opened_n;
     uint32_t closed_n;
 };
 
@@ -107,10 +109,12 @@ static void live_op(struct life *l, const struct linear_op *op)
     if (op->answer == LINEAR_NO_SESSION) {
         l->ended_us = min_u64(l->ended_us, op->answered_us);
     } else if (op->call == LINEAR_OPEN && op->answer != LINEAR_REFUSED) {
+        l->opened_n += op->answer == LINEAR_DONE;
         l->began_us = op->asked_us;
         l->touched_us = max_u64(l->touched_us, op->asked_us);
     } else if (op->answer == LINEAR_DONE) {
         l->touched_us = max_u64(l->touched_us, op->asked_us);
+        l->used_us = min_u64(l->used_us, op->answered_us);
         if (op->call == LINEAR_CLOSE) {
             l->ended_us = min_u64(l->ended_us, op->answered_us);
             l->closed_n++;
@@ -123,8 +127,9 @@ static void lives_make(struct reading *r, const uint32_t *which, uint32_t n)
     for (uint32_t i = 0; i < n; i++) {
         const struct linear_op *op = &r->ops[which[i]];
         if (is_of_a_session(op) && op->session != 0) {
-            r->lives[r->lives_n++] =
-                (struct life){.session = op->session, .ended_us = UINT64_MAX};
+            r->lives[r->lives_n++] = (struct life){.session = op->session,
+                                                   .used_us = UINT64_MAX,
+                                                   .ended_us = UINT64_MAX};
         }
     }
     qsort(r->lives, r->lives_n, sizeof *r->lives, by_session);
@@ -150,8 +155,10 @@ static void lives_make(struct reading *r, const uint32_t *which, uint32_t n)
     }
     for (uint32_t i = 0; i < r->lives_n; i++) {
         const struct life *l = &r->lives[i];
-        /* S7: nothing succeeds after the end, and a session ends once. */
-        r->out->bad |= l->touched_us > l->ended_us || l->closed_n > 1;
+        /* S7: nothing succeeds before the beginning or after the end, and there is one of each. */
+        r->out->bad |= l->used_us < l->began_us ||
+                       l->touched_us > l->ended_us || l->opened_n > 1 ||
+                       l->closed_n > 1;
     }
 }
 
@@ -231,11 +238,30 @@ static void demand_seen(struct reading *r, uint32_t i)
     }
 }
 
+/* One epoch follows upon the other in one step: none is in between, also not one that is only told of later. */
+static void demand_pass(struct reading *r, uint32_t i)
+{
+    const struct linear_op *op = &r->ops[i];
+    uint32_t low = 0;
+    uint32_t high = r->bindings_n;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (r->bindings[middle].epoch <= op->epoch) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    r->out->bad |= low < r->bindings_n && op->told.epoch != 0 &&
+                   r->bindings[low].epoch < op->told.epoch;
+    demand(r, i, STEP_PASS,
+           &(struct step){.epoch = op->epoch, .next = op->told.epoch});
+}
+
 /* A call that was done, of those that are about the scope. */
 static void demand_done(struct reading *r, uint32_t i)
 {
     const struct linear_op *op = &r->ops[i];
-    const struct step pass = {.epoch = op->epoch, .next = op->told.epoch};
     bool current = op->told.epoch != 0 && op->told.epoch == op->epoch;
     switch (op->call) {
     case LINEAR_LEADER:
@@ -258,14 +284,14 @@ static void demand_done(struct reading *r, uint32_t i)
     case LINEAR_DEMOTE:
         /* "Never to nobody." */
         r->out->bad |= op->told.epoch == 0;
-        demand(r, i, STEP_GRANT, &pass);
+        demand(r, i, STEP_GRANT, &(struct step){.next = op->told.epoch});
         break;
     case LINEAR_YIELD:
         r->out->bad |= op->told.epoch == 0;
-        demand(r, i, STEP_PASS, &pass);
+        demand_pass(r, i);
         break;
     case LINEAR_RESIGN:
-        demand(r, i, STEP_PASS, &pass);
+        demand_pass(r, i);
         break;
     case LINEAR_OPEN:
     case LINEAR_TOUCH:
