@@ -147,6 +147,11 @@ void sim_disk_free(struct sim_disk *d)
     free(d);
 }
 
+void sim_disk_power_off(struct sim_disk *d)
+{
+    ASSERT(d != NULL);
+}
+
 struct sim_disk *sim_disk_copy(const struct sim_disk *d)
 {
     struct sim_disk *copy = sim_alloc(sizeof *copy);

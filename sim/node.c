@@ -185,12 +185,10 @@ static void unfinished_write(struct sim_node *n, uint32_t permille)
     if (n->writing_n == 0 || n->faults.failure != STORE_FAILURE_NONE) {
         return;
     }
-    if (sim_chance(&n->random, permille)) {
+    bool whole = sim_chance(&n->random, permille);
+    if (sim_store_cut(n->store, n->writing_n, whole)) {
         n->world->coverage.kept_unacknowledged++;
-        while (n->writing_n > 0) {
-            n->writing_n--;
-            (void)sim_store_write(n->store);
-        }
+        n->writing_n = 0;
         oracle_stored(n);
     } else {
         n->world->coverage.lost_unsynced++;
@@ -214,6 +212,7 @@ void sim_node_power_off(struct sim_node *n)
     }
     if (n->machine) {
         n->machine = false;
+        sim_disk_power_off(n->disk);
         sim_net_machine(n->world->net, n->id, false);
         n->world->coverage.power_losses++;
     }
@@ -322,9 +321,12 @@ void sim_node_disk(struct sim_node *n)
     }
     if (n->writing_n == 0) {
         /* As the store's writer does: all that waits becomes one transaction. */
-        n->writing_n = sim_store_waiting(n->store);
+        n->writing_n = sim_store_begin(n->store);
     }
     if (n->writing_n == 0) {
+        if (sim_store_has_news(n->store)) {
+            sim_node_wake(n, n->world->now_us);
+        }
         return;
     }
     uint64_t us = sim_between(&n->random, o->disk_min_us, o->disk_max_us);

@@ -15,6 +15,7 @@ enum sim_purpose {
     SIM_FOR_CLIENT,
     SIM_FOR_WORKLOAD,
     SIM_FOR_CLOCK,
+    SIM_FOR_MEDIA,
 };
 
 /* splitmix64 (Steele, Lea, Flood 2014). */

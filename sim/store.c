@@ -474,13 +474,26 @@ void sim_store_set_read_bytes(struct store *s, uint64_t bytes_max)
     s->read_bytes_max = bytes_max;
 }
 
-uint32_t sim_store_waiting(const struct store *s)
+static uint32_t waiting(const struct store *s)
 {
     uint32_t n = 0;
     for (const struct batch *b = s->waiting; b != NULL; b = b->next) {
         n++;
     }
     return n;
+}
+
+uint32_t sim_store_begin(struct store *s)
+{
+    return waiting(s);
+}
+
+bool sim_store_cut(struct store *s, uint32_t n, bool whole)
+{
+    for (; whole && n > 0; n--) {
+        (void)sim_store_write(s);
+    }
+    return whole;
 }
 
 bool sim_store_has_news(const struct store *s)
@@ -516,7 +529,7 @@ void store_stats(const struct store *s, struct store_stats *out)
 {
     *out = (struct store_stats){
         .commits = s->commits,
-        .batches_waiting = sim_store_waiting(s),
+        .batches_waiting = waiting(s),
         .queue_bytes = s->queue_bytes,
     };
 }

@@ -14,6 +14,8 @@ struct sim_disk;
 
 struct sim_disk *sim_disk_new(uint64_t incarnation);
 void sim_disk_free(struct sim_disk *d);
+/* Of a disk that no store is open on: the machine loses power. Nothing is lost of this one, which has no cache. */
+void sim_disk_power_off(struct sim_disk *d);
 /* An image of it, for a node that comes back with an old one. */
 struct sim_disk *sim_disk_copy(const struct sim_disk *d);
 void sim_disk_identity(const struct sim_disk *d, uint64_t *out_incarnation,
@@ -55,11 +57,15 @@ struct store *sim_store_open(struct sim_disk *d, struct store_boot *out);
 void sim_store_observe(struct store *s, const struct sim_store_hooks *hooks);
 /* Batches that aren't written are lost. */
 void sim_store_crash(struct store *s);
+/* The writer takes what waits: so many times sim_store_write() finds something to write now. */
+uint32_t sim_store_begin(struct store *s);
 /* Writes the oldest waiting batch; false: none waits. */
 bool sim_store_write(struct store *s);
 /* Reads give no more than this at a time, whatever was asked for: a checkpoint of a few rows then takes several chunks. 0: as asked. */
 void sim_store_set_read_bytes(struct store *s, uint64_t bytes_max);
-uint32_t sim_store_waiting(const struct store *s);
+/* The process ends while what was begun, `n` as sim_store_begin() said, is being written: all of it gets there, or it's left to the disk
+ * how much, if that's more than nothing. True: all of it got there. */
+bool sim_store_cut(struct store *s, uint32_t n, bool whole);
 /* True if store_next() has something. */
 bool sim_store_has_news(const struct store *s);
 /* The next write fails, and everything after it. */
