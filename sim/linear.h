@@ -13,6 +13,9 @@
  *   - who resigned, yielded or was demoted doesn't hold any more, and who is named as the next one holds, from that point on;
  *   - a session holds nothing before it was opened, or after it was closed, and is closed once;
  *   - a stale answer, and an event that tells of a grant, tell of one that was made by then.
+ * So a history is left as a row of states, each with a higher epoch or with the same one over, and calls that are right in some of them only:
+ * cut where no call is under way, long runs stay cheap.
+ *
  * A call whose outcome nobody knows may have been done at any time after it was asked, or never: as all that it could do the cluster may do
  * by itself at any time too, it binds nothing, but for an opening: its session isn't there before. */
 #ifndef SIM_LINEAR_H

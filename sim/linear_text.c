@@ -28,30 +28,35 @@ static void about(const struct linear_op *op, char out[64])
     }
 }
 
-static bool has_valid(const struct linear_op *op)
+/* What is said beside who holds; empty if nothing. */
+static const char *how(const struct linear_op *op)
 {
-    return op->answer == LINEAR_DONE &&
-           (op->call == LINEAR_VERIFY || op->call == LINEAR_CLAIM);
+    if (op->answer == LINEAR_STALE) {
+        return "stale, ";
+    }
+    if (op->answer != LINEAR_DONE ||
+        (op->call != LINEAR_VERIFY && op->call != LINEAR_CLAIM)) {
+        return "";
+    }
+    return op->valid ? "valid, " : "not valid, ";
 }
 
 /* What came of it. */
 static void told(const struct linear_op *op, char out[64])
 {
-    static const char *const without[] = {"done",       "nobody",  "stale",
-                                          "no session", "refused", "lost"};
-    const char *valid = op->valid ? "valid, " : "not valid, ";
-    if (!has_valid(op)) {
-        valid = "";
-    }
+    static const char *const names[] = {"done",       "nobody",  "stale",
+                                        "no session", "refused", "lost"};
     if (op->told.session != 0) {
-        (void)snprintf(out, 64, "%s%llu under %llu", valid,
+        (void)snprintf(out, 64, "%s%llu under %llu", how(op),
                        (unsigned long long)op->told.session,
                        (unsigned long long)op->told.epoch);
     } else if (op->told.epoch != 0) {
-        (void)snprintf(out, 64, "%sunder %llu", valid,
+        (void)snprintf(out, 64, "%sunder %llu", how(op),
                        (unsigned long long)op->told.epoch);
+    } else if (op->answer == LINEAR_DONE && how(op)[0] != 0) {
+        (void)snprintf(out, 64, "%snobody", how(op));
     } else {
-        (void)snprintf(out, 64, "%s%s", valid, without[op->answer]);
+        (void)snprintf(out, 64, "%s", names[op->answer]);
     }
 }
 
