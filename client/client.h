@@ -73,6 +73,8 @@ struct call {
     /* A Command that waits for its lease and sequence, or has them. */
     bool wants_lease;
     bool done;
+    bool opens; /* its answer makes a session known to the program */
+    uint64_t opens_session; /* that one; 0: the answer says which */
     uint64_t lease;
     uint64_t sequence;
     uint64_t tag;
@@ -125,6 +127,10 @@ struct member {
     uint32_t attachment;
     uint32_t state_seen; /* rows of which telling of the state named it last */
     char *path;          /* NS\0GROUP\0DEVICE\0TAB\0 */
+    bool known;    /* the program was told its id, or isn't waiting for one */
+    uint32_t born; /* members.settled by then */
+    struct event_node *held_first; /* events that wait until it's known */
+    struct event_node *held_last;
 };
 
 struct members {
@@ -133,6 +139,9 @@ struct members {
     uint32_t n;
     uint32_t state_round;
     uint64_t leading_n; /* roles whose holder was told that it leads */
+    uint32_t opening_n; /* calls on their way that may make a session ours */
+    uint32_t settled;   /* how often there was none left */
+    uint32_t holding_n; /* members with events that wait */
 };
 
 enum raw_type {
@@ -195,6 +204,7 @@ struct baton {
     uint64_t renew_ids[LEASE_SENT_MAX];
     uint64_t renew_retry_ms; /* due, but nobody to send it to: again then */
     uint32_t renew_unanswered;
+    uint32_t renew_refused; /* in a row */
     struct watcher *watchers;
     uint32_t watchers_n;
     uint64_t next_stream_id; /* of renewals and watches */
@@ -285,6 +295,10 @@ void roles_event(struct baton *b, const Pb__Event *e);
 /* The lease's right to lead began or ended. */
 void roles_lease(struct baton *b, bool leads);
 /* The lease is gone: every session with it. */
+/* A call that opens or attaches a session is on its way; and it was answered, by session `id` (0: by none). What happens to a session meanwhile
+ * is told after the answer: before that, the program doesn't know whom it concerns. */
+void roles_opening(struct baton *b);
+void roles_opened(struct baton *b, uint64_t id);
 void roles_drop_all(struct baton *b);
 bool roles_any_leads(const struct baton *b);
 
@@ -294,6 +308,8 @@ uint64_t watches_next_ms(const struct baton *b);
 bool watches_message(struct baton *b, uint32_t from, const Pb__ClientMessage *m,
                      uint64_t now_ms);
 void watches_link_down(struct baton *b, uint32_t at, uint64_t now_ms);
+/* The node at `at` is known to lead: what concerns our own roles is watched there. */
+void watches_lease_at(struct baton *b, uint32_t at, uint64_t now_ms);
 enum baton_status watch_add(struct baton *b, const struct baton_watch *w,
                             bool of_lease);
 bool watch_remove(struct baton *b, uint64_t tag, bool of_lease);
@@ -302,6 +318,7 @@ void watches_fini(struct baton *b);
 /* events.c */
 struct event_node *event_make(enum baton_event_type type);
 void event_push(struct baton *b, struct event_node *n);
+void event_free(struct event_node *n); /* NULL is none */
 void event_set_scope(struct event_node *n, const char *namespace_name,
                      const char *group, const char *device);
 void event_set_raw(struct event_node *n, enum raw_type type,

@@ -68,7 +68,7 @@ static struct event_node *pop(struct events *q)
     return n;
 }
 
-static void node_free(struct event_node *n)
+void event_free(struct event_node *n)
 {
     if (n != NULL) {
         free(n->raw);
@@ -78,7 +78,7 @@ static void node_free(struct event_node *n)
 
 static void forget_polled(struct events *q)
 {
-    node_free(q->polled);
+    event_free(q->polled);
     baton_reply_free(&q->polled_reply);
     free(q->polled_json);
     free(q->polled_memory);
@@ -96,7 +96,7 @@ void events_fini(struct baton *b)
     }
     forget_polled(q);
     for (struct event_node *n = pop(q); n != NULL; n = pop(q)) {
-        node_free(n);
+        event_free(n);
     }
     (void)close(q->fd);
 }

@@ -6,6 +6,9 @@
 
 #define RENEW_RETRY_MS       25
 #define RENEW_UNANSWERED_MAX 3
+/* So many hints in a row are followed at once. */
+#define RENEW_HINTS_MAX   3
+#define RENEW_WAIT_MAX_MS 400
 
 /* The deadline moved: what others read of it, and what the sessions are told. */
 static void proven(struct baton *b, uint64_t now_ms)
@@ -74,6 +77,7 @@ void lease_open_answered(struct baton *b, const struct answer *a)
     free(memory);
     b->renew_retry_ms = 0;
     b->renew_unanswered = 0;
+    b->renew_refused = 0;
     struct event_node *n = event_make(BATON_LEASE_OPENED);
     n->event.session = b->lease.id;
     event_push(b, n);
@@ -204,13 +208,28 @@ bool lease_is_renewal(const struct baton *b, uint64_t id)
     return false;
 }
 
+/* How long to wait before the next try. Two nodes that point at each other, or at one that can't be reached, are asked ever less often. */
+static uint64_t refused_ms(struct baton *b, const Pb__ClientMessage *m,
+                           bool hint)
+{
+    uint32_t n = ++b->renew_refused;
+    if (hint && n <= RENEW_HINTS_MAX) {
+        return 0;
+    }
+    uint64_t most = min_u64(RENEW_WAIT_MAX_MS, b->lease.ttl_ms / 8);
+    uint64_t wait = (uint64_t)RENEW_RETRY_MS << (n < 8 ? n / 2 : 4);
+    return max_u64(m->retry_ms, min_u64(wait, most));
+}
+
 void lease_renew_answered(struct baton *b, uint32_t from,
                           const Pb__ClientMessage *m, uint64_t now_ms)
 {
     b->renew_unanswered = 0;
     if (m->status == PB__STATUS__OK &&
         m->result_case == PB__CLIENT_MESSAGE__RESULT_RENEW) {
+        b->renew_refused = 0;
         route_is_leader(&b->route, from);
+        watches_lease_at(b, from, now_ms);
         const struct client_ack ack = {.number = m->renew->number,
                                        .ttl_ms = m->renew->ttl_ms,
                                        .next_ms = m->renew->next_ms};
@@ -230,7 +249,7 @@ void lease_renew_answered(struct baton *b, uint32_t from,
         if (m->leader != 0 || m->leader_endpoint[0] != '\0') {
             route_hint(&b->route, from, m->leader, m->leader_endpoint);
             b->lease.next_ms = now_ms;
-            b->renew_retry_ms = 0;
+            b->renew_retry_ms = now_ms + refused_ms(b, m, true);
             return;
         }
         route_no_leader(&b->route, from);
@@ -242,5 +261,5 @@ void lease_renew_answered(struct baton *b, uint32_t from,
         break;
     }
     b->lease.next_ms = now_ms;
-    b->renew_retry_ms = now_ms + max_u64(m->retry_ms, RENEW_RETRY_MS);
+    b->renew_retry_ms = now_ms + refused_ms(b, m, false);
 }

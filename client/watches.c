@@ -390,6 +390,18 @@ bool watches_message(struct baton *b, uint32_t from, const Pb__ClientMessage *m,
     return true;
 }
 
+/* A node that doesn't lead may hang behind for long, with its disk or cut off from the others, and still answer us: what we were granted
+ * would be news to us only when it has caught up. */
+void watches_lease_at(struct baton *b, uint32_t at, uint64_t now_ms)
+{
+    for (struct watcher *w = b->watchers; w != NULL; w = w->after) {
+        if (w->of_lease && w->id != 0 && w->endpoint != at) {
+            stop_stream(b, w);
+            begin_again(w, now_ms, 0);
+        }
+    }
+}
+
 void watches_link_down(struct baton *b, uint32_t at, uint64_t now_ms)
 {
     for (struct watcher *w = b->watchers; w != NULL; w = w->after) {

@@ -236,6 +236,7 @@ void sim_node_wipe(struct sim_node *n)
     if (!n->up) {
         sim_disk_free(n->disk);
         n->disk = sim_disk_new(1000 + ++n->world->incarnations);
+        n->forgot = true;
         n->world->coverage.wipes++;
     }
 }
@@ -254,6 +255,7 @@ void sim_node_restore(struct sim_node *n)
         sim_disk_free(n->disk);
         n->disk = n->image;
         n->image = NULL;
+        n->forgot = true;
         n->world->coverage.images++;
     }
 }

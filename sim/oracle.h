@@ -52,6 +52,8 @@ void oracle_watch_reset(struct sim_client *c);
 void oracle_watch_synced(struct sim_client *c, uint64_t revision);
 void oracle_watch_event(struct sim_client *c, const Pb__Event *e);
 
+/* Whoever holds a scope, by the log, believes to; but for those who are down or paused. */
+bool oracle_all_told(const struct sim_world *w);
 /* At the end: what must have been told, was. */
 void oracle_end(struct sim_world *w);
 /* True milliseconds that two clients believed in one scope at once. */

@@ -71,6 +71,7 @@ enum expectation {
     EXPECT_ANSWERS,        /* a call made from now on is answered, within us */
     EXPECT_LEADER_CHANGES, /* at most `number`, over us */
     EXPECT_CONVERGED,      /* all that run are equal, within us */
+    EXPECT_TOLD, /* at some moment within us, whoever holds a scope believes to */
     EXPECT_COVERED, /* at the end: a coverage counter is at least `number` */
     EXPECT_OVERLAP, /* at the end: beliefs overlapped for at most so many us */
     EXPECT_UNAVAILABLE, /* at the end: never longer without an answer than so many us */

@@ -125,9 +125,9 @@ static bool parse_at_most(struct words *p, uint64_t *out)
 static bool parse_expect(struct words *p, struct step *s)
 {
     static const char *const words[EXPECTATIONS_N] = {
-        "leader",    "no-leader", "leads",   "leads-not",
-        "up",        "down",      "answers", "leader-changes",
-        "converged", "covered",   "overlap", "unavailable"};
+        "leader",  "no-leader", "leads",          "leads-not", "up",
+        "down",    "answers",   "leader-changes", "converged", "told",
+        "covered", "overlap",   "unavailable"};
     uint32_t which = 0;
     if (!words_word(p, "what is expected", words, countof(words), &which)) {
         return false;
@@ -391,9 +391,9 @@ static bool parse_setting(struct words *p, enum setting which)
         o->ttl_ms = which == SET_TTL ? (uint32_t)v : o->ttl_ms;
         return true;
     case SET_GROUPS:
-        return words_u32(p, 1, 1000, &o->groups_n);
+        return words_u32(p, 1, SIM_GROUPS_MAX, &o->groups_n);
     case SET_DEVICES:
-        return words_u32(p, 1, 1000, &o->devices_n);
+        return words_u32(p, 1, SIM_DEVICES_MAX, &o->devices_n);
     case SET_DRIFT:
         if (!words_share(p, 100000, &v)) {
             return false;

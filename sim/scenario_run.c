@@ -366,6 +366,7 @@ static const char *const expectation_names[EXPECTATIONS_N] = {
     "answers",
     "so many leader changes at most",
     "all nodes equal",
+    "that each holder knows it",
     "coverage",
     "overlap of beliefs",
     "time without an answer",
@@ -403,6 +404,8 @@ static bool is_met(struct telling *t, const struct step *s,
         return oracle_answered_us(w) > h->since_us;
     case EXPECT_CONVERGED:
         return oracle_converged(w);
+    case EXPECT_TOLD:
+        return oracle_all_told(w);
     default:
         return false;
     }

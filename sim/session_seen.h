@@ -5,8 +5,8 @@
 
 #include "sim/client.h"
 
-#define GROUPS_MAX  32u
-#define DEVICES_MAX 16u
+#define GROUPS_MAX  SIM_GROUPS_MAX
+#define DEVICES_MAX SIM_DEVICES_MAX
 
 /* Who held a scope from a revision on; session 0: nobody. */
 struct reign {

@@ -44,6 +44,38 @@ void oracle_watch_event(struct sim_client *c, const Pb__Event *e)
     }
 }
 
+/* False: a client that runs has that session, and doesn't know that it leads. */
+static bool knows(const struct sim_world *w, const struct reign *r, bool group)
+{
+    for (uint32_t i = 0; i < w->clients_n; i++) {
+        const struct sim_client *c = w->clients[i];
+        for (uint32_t t = 0; c->up && !c->paused && t < SIM_TABS_MAX; t++) {
+            const struct sim_tab *tab = &c->tabs[t];
+            if (tab->used && !tab->closing && tab->session == r->session &&
+                !tab->beliefs[group].leads) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+bool oracle_all_told(const struct sim_world *w)
+{
+    const struct session_oracle *o = w->sessions;
+    for (uint32_t g = 0; g < GROUPS_MAX; g++) {
+        for (uint32_t d = 0; d <= DEVICES_MAX; d++) {
+            const struct scope_seen *s = &o->scopes[g][d];
+            const struct reign *last = s->n > 0 ? &s->reigns[s->n - 1] : NULL;
+            if (last != NULL && last->session != 0 &&
+                !knows(w, last, d == DEVICES_MAX)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 void oracle_end(struct sim_world *w)
 {
     struct session_oracle *o = w->sessions;

@@ -19,6 +19,8 @@
 
 #define SIM_NODES_MAX   9u
 #define SIM_CLIENTS_MAX 48u
+#define SIM_GROUPS_MAX  32u
+#define SIM_DEVICES_MAX 16u /* in each */
 #define SIM_MS          1000u
 #define SIM_S           1000000u
 
@@ -166,6 +168,8 @@ struct sim_node {
     bool up;      /* so does the process */
     bool paused;
     bool join;
+    bool
+        forgot; /* its disk was wiped, or an older image took its place: the others must notice */
     bool stopping;
     struct sim_clock clock;
     struct sim_random random;
