@@ -500,7 +500,9 @@ void oracle_turn(struct sim_node *n)
     check_config(n, seen);
     check_disk(n, seen);
     seen->dropped.term = 0;
-    seen->prompt = n->writing_n == 0 && sim_store_is_idle(n->store) &&
+    struct store_stats stats;
+    store_stats(n->store, &stats);
+    seen->prompt = n->writing_n == 0 && stats.batches_waiting == 0 &&
                    !sim_store_has_news(n->store);
     if ((n->turns & 255) == 0) {
         turn_check(n->turn);

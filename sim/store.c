@@ -483,11 +483,6 @@ static uint32_t waiting(const struct store *s)
     return n;
 }
 
-bool sim_store_is_idle(const struct store *s)
-{
-    return s->waiting == NULL;
-}
-
 uint32_t sim_store_begin(struct store *s)
 {
     return waiting(s);

@@ -59,8 +59,6 @@ void sim_store_observe(struct store *s, const struct sim_store_hooks *hooks);
 void sim_store_crash(struct store *s);
 /* The writer takes what waits: so many times sim_store_write() finds something to write now. */
 uint32_t sim_store_begin(struct store *s);
-/* Nothing waits to be written. */
-bool sim_store_is_idle(const struct store *s);
 /* Writes the oldest waiting batch; false: none waits. */
 bool sim_store_write(struct store *s);
 /* Reads give no more than this at a time, whatever was asked for: a checkpoint of a few rows then takes several chunks. 0: as asked. */

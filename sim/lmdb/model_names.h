@@ -10,6 +10,7 @@
 #define sim_store_write          model_write
 #define sim_store_has_news       model_has_news
 #define sim_store_fail           model_fail
+#define sim_store_failed         model_failed
 #define sim_store_oldest         model_oldest
 #define sim_store_set_read_bytes model_set_read_bytes
 #define store_draw               model_draw

@@ -365,6 +365,11 @@ bool sim_store_has_news(const struct store *s)
     return of(s)->news;
 }
 
+bool sim_store_failed(const struct store *s)
+{
+    return of(s)->failed;
+}
+
 /* --- what the store is given -------------------------------------------------------------------------------------------------------- */
 
 bool wrap_store_draw(struct store *s, uint64_t seen_boot, struct lineage *out)
@@ -400,6 +405,7 @@ bool wrap_store_next(struct store *s, struct store_event *out)
 {
     bool any = real_store_next(s, out);
     of(s)->news = any;
+    of(s)->failed |= any && out->type == STORE_FAILED;
     return any;
 }
 
