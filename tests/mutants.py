@@ -169,8 +169,9 @@ def build(name, mutants, jobs):
                           env=env, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT)
     if made.returncode != 0:
-        raise Broken('does not build:\n'
-                     + made.stdout.decode('utf-8', 'replace'))
+        said = made.stdout.decode('utf-8', 'replace').splitlines()
+        raise Broken('does not build:\n' + '\n'.join(
+            line for line in said if not line.startswith('  ')))
     program = os.path.join(WORK, name)
     shutil.copy2(os.path.join(TREE, TARGET), program)
     return program
