@@ -16,6 +16,7 @@ struct media_file {
     uint8_t *dirty; /* a sector each, of the cache */
     size_t dirty_capacity;
     bool size_dirty; /* cut, or made longer by zeros */
+    size_t cut_to;   /* the shortest it was since the last sync */
     struct media_file *next;
 };
 
@@ -104,8 +105,9 @@ void media_write(struct media_file *f, uint64_t offset, const void *bytes,
     size_t before = f->cache.n;
     put(&f->cache, offset, bytes, n);
     reserve(&f->dirty, &f->dirty_capacity, sectors(f->cache.n));
-    if (offset > before) {
+    if (offset > before && !f->size_dirty) {
         f->size_dirty = true; /* zeros in between */
+        f->cut_to = before;
     }
     for (size_t i = offset / MEDIA_SECTOR; i < sectors(offset + n); i++) {
         f->dirty[i] = 1;
@@ -118,6 +120,7 @@ void media_write(struct media_file *f, uint64_t offset, const void *bytes,
 void media_resize(struct media_file *f, uint64_t n)
 {
     set_size(&f->cache, n);
+    f->cut_to = f->size_dirty ? min_u64(f->cut_to, n) : n;
     reserve(&f->dirty, &f->dirty_capacity, sectors(n) + 1);
     memset(f->dirty + sectors(n), 0, f->dirty_capacity - sectors(n));
     f->size_dirty = true;
@@ -136,15 +139,21 @@ static void clean(struct media_file *f)
     f->size_dirty = false;
 }
 
+static void make_size_durable(struct media_file *f)
+{
+    if (f->size_dirty) {
+        set_size(&f->durable, min_u64(f->durable.n, f->cut_to));
+        set_size(&f->durable, f->cache.n);
+    }
+}
+
 void media_sync(struct media_file *f)
 {
+    make_size_durable(f);
     for (size_t i = 0; i < sectors(f->cache.n); i++) {
         if (f->dirty[i] != 0) {
             make_durable(f, i);
         }
-    }
-    if (f->size_dirty || f->cache.n > f->durable.n) {
-        set_size(&f->durable, f->cache.n);
     }
     clean(f);
 }
@@ -259,6 +268,9 @@ struct media *media_copy(const struct media *m)
 static void lose(struct media_file *f, struct sim_random *r,
                  struct media_lost *out)
 {
+    if (sim_chance(r, 500)) {
+        make_size_durable(f);
+    }
     for (size_t i = 0; i < sectors(f->cache.n); i++) {
         if (f->dirty[i] == 0) {
             continue;
@@ -269,9 +281,6 @@ static void lose(struct media_file *f, struct sim_random *r,
         } else {
             out->sectors++;
         }
-    }
-    if (f->size_dirty && sim_chance(r, 500)) {
-        set_size(&f->durable, f->cache.n);
     }
     clean(f);
     copy_content(&f->cache, &f->durable);

@@ -3,8 +3,8 @@
 
     tests/run.py [--no-build] [--rewrite] [--list] [--debug] [NAME...]
 
-NAME is a test (raft_test, tidy), a kind (unit, tsan, script, fuzz, install, check, cluster), kind/test, or a pattern of
-those with * in it. --rewrite takes what the script tests print as what they expect. --debug gives the cluster tests the
+NAME is a test (raft_test, tidy), a kind (unit, tsan, script, fuzz, install, check, sim, lmdb, cluster), kind/test, or a
+pattern of those with * in it. --rewrite takes what the script tests print as what they expect. --debug gives the cluster tests the
 debug programs instead of the release ones.
 
 Each number counts single cases: a function in a unit test, a file of a script test, a line of a cluster test."""
@@ -269,12 +269,12 @@ def check(name, function, targets=()):
     return Test('check', name, run, targets)
 
 
-def swarm(folder, first, last):
-    """So many runs of the simulator, each of which must pass."""
+def swarm(kind, name, program, target, first, last):
+    """So many runs of a simulator, each of which must pass."""
     def run(_options):
         result = Result()
         code, output = command(
-            [os.path.join(ROOT, folder, 'baton-sim'), 'swarm', '--seeds',
+            [os.path.join(ROOT, program), 'swarm', '--seeds',
              '%d..%d' % (first, last), '--jobs', str(WORKERS)], 600)
         result.output = output
         if code == 0:
@@ -282,9 +282,7 @@ def swarm(folder, first, last):
         else:
             result.fail('%d..%d' % (first, last), how_it_ended(code, 600))
         return result
-    variant = folder.split('/')[1]
-    return Test('sim', variant, run, [
-        'bin' if variant == 'bin' else 'debug'])
+    return Test(kind, name, run, [target])
 
 
 def scenarios():
@@ -327,9 +325,15 @@ def all_tests():
     wide = [check('clang-tidy', lambda: checks.clang_tidy(WORKERS),
                   ['compile_commands.json', 'build/debug/proto'])]
     if os.path.exists(os.path.join(ROOT, 'sim/baton_sim_main.c')):
-        # The second with sanitizers.
-        wide += [swarm('build/bin', 1, 400), swarm('build/debug/sim', 401, 430),
-                 scenarios()]
+        # The second with sanitizers; and with the product's real store, slower.
+        real = 'build/%s/sim/baton-sim-lmdb'
+        wide += [
+            swarm('sim', 'bin', 'build/bin/baton-sim', 'bin', 1, 400),
+            swarm('sim', 'debug', 'build/debug/sim/baton-sim', 'debug',
+                  401, 430),
+            swarm('lmdb', 'release', real % 'release', real % 'release', 1, 20),
+            swarm('lmdb', 'debug', real % 'debug', real % 'debug', 21, 23),
+            scenarios()]
         wide += [lines_test('sim', os.path.basename(path)[:-len('.py')],
                             [sys.executable, path], 300, ['bin'])
                  for path in sorted(glob.glob('tests/sim/*_test.py'))]
