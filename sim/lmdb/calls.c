@@ -1,6 +1,7 @@
 #undef _FORTIFY_SOURCE
 #include "sim/lmdb/calls.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -46,6 +47,8 @@ int wrap_openat(int dir_fd, const char *path, int flags, ...) WRAP_OF(openat);
 int real_openat(int dir_fd, const char *path, int flags, ...) REAL_OF(openat);
 int wrap_close(int fd) WRAP_OF(close);
 int real_close(int fd) REAL_OF(close);
+int wrap_closedir(DIR *dir) WRAP_OF(closedir);
+int real_closedir(DIR *dir) REAL_OF(closedir);
 ssize_t wrap_pwrite(int fd, const void *bytes, size_t n, off_t offset)
     WRAP_OF(pwrite);
 ssize_t real_pwrite(int fd, const void *bytes, size_t n, off_t offset)
@@ -410,12 +413,23 @@ int wrap_openat(int dir_fd, const char *path, int flags, ...)
     return open_ours(dir_fd, path, flags, mode);
 }
 
-int wrap_close(int fd)
+static void forget(int fd)
 {
     if (ours(fd) != NULL) {
         open_files[fd] = (struct open_file){.disk = NULL};
     }
+}
+
+int wrap_close(int fd)
+{
+    forget(fd);
     return real_close(fd);
+}
+
+int wrap_closedir(DIR *dir)
+{
+    forget(dirfd(dir));
+    return real_closedir(dir);
 }
 
 int wrap_renameat(int from_fd, const char *from, int to_fd, const char *to)

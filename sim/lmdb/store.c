@@ -20,6 +20,8 @@
 /* A transaction makes so many calls at least: its pages, their sync, the meta page. */
 #define CALLS_MIN     3u
 #define CALLS_CUT_MAX 8u
+/* A start makes about so many. */
+#define OPEN_CALLS_MAX 16u
 
 struct lmdb {
     struct store *real; /* NULL: not in use */
@@ -32,7 +34,7 @@ struct lmdb {
     uint64_t stored;     /* batches that the model was told about */
     uint64_t committed;
     bool news;
-    bool failed;
+    bool reboots; /* when this process ended, the machine loses power */
 };
 
 /* What is behind a disk of the oracles'. */
@@ -43,7 +45,7 @@ struct backing {
 
 static struct lmdb open_stores[OPEN_MAX];
 static struct backing backings[4 * OPEN_MAX];
-static uint64_t opened;
+static uint64_t streams; /* of chance, that were begun */
 
 static struct lmdb *of(const struct store *s)
 {
@@ -116,15 +118,20 @@ struct sim_disk *wrap_sim_disk_copy(const struct sim_disk *d)
     return copy;
 }
 
+static void lose_power(struct calls_disk *d)
+{
+    struct sim_world *w = sim_world_now();
+    struct media_lost lost;
+    struct sim_random r =
+        sim_random_of(w->options.seed, SIM_FOR_MEDIA, ++streams);
+    calls_disk_power_loss(d, &r, &lost);
+}
+
 void wrap_sim_disk_power_off(struct sim_disk *d)
 {
     struct backing *b = backing_of(d);
-    struct sim_world *w = sim_world_now();
-    struct media_lost lost;
     if (b != NULL) {
-        struct sim_random r =
-            sim_random_of(w->options.seed, SIM_FOR_MEDIA, ++opened);
-        calls_disk_power_loss(b->calls, &r, &lost);
+        lose_power(b->calls);
     }
 }
 
@@ -209,6 +216,39 @@ static void on_wake(void *arg)
     l->news = true;
 }
 
+/* The process is no more; only its memory is still to be given back, and for that the writer must come to an end. */
+static void end_real(struct lmdb *l)
+{
+    calls_disk_fault(l->disk, CALLS_CUT, 0);
+    do {
+        (void)pilot_go(&l->writer);
+    } while (l->writer.state == PILOT_COMMITS);
+    pilot_expect(&l->writer);
+    (void)store_close(l->real, 0);
+    pilot_expect(NULL);
+    pilot_fini(&l->writer);
+    l->real = NULL;
+}
+
+/* A start that itself is cut off at one of its calls; or soon after them. */
+static void open_in_vain(struct lmdb *l, const struct store_options *options)
+{
+    struct store_boot boot;
+    char error[512] = "";
+    calls_disk_fault(l->disk, CALLS_CUT,
+                     (uint32_t)sim_below(&l->random, OPEN_CALLS_MAX));
+    pilot_expect(&l->writer);
+    l->real = store_open(options, &boot, error, sizeof error);
+    pilot_expect(NULL);
+    if (l->real != NULL) {
+        end_real(l);
+    }
+    if (sim_chance(&l->random, 500)) {
+        lose_power(l->disk);
+    }
+    calls_disk_fault(l->disk, CALLS_FINE, 0);
+}
+
 struct store *sim_store_open(struct sim_disk *d, struct store_boot *out)
 {
     struct lmdb *l = of(NULL);
@@ -220,7 +260,7 @@ struct store *sim_store_open(struct sim_disk *d, struct store_boot *out)
     *l = (struct lmdb){
         .shadow = d,
         .disk = b->calls,
-        .random = sim_random_of(w->options.seed, SIM_FOR_MEDIA, ++opened),
+        .random = sim_random_of(w->options.seed, SIM_FOR_MEDIA, ++streams),
     };
     calls_disk_fault(l->disk, CALLS_FINE, 0);
     const struct store_options options = {
@@ -233,11 +273,18 @@ struct store *sim_store_open(struct sim_disk *d, struct store_boot *out)
         .wake = on_wake,
         .wake_arg = l,
     };
+    bool twice = sim_chance(&l->random, 100);
+    if (twice) {
+        open_in_vain(l, &options);
+    }
     pilot_expect(&l->writer);
     l->real = store_open(&options, out, error, sizeof error);
     pilot_expect(NULL);
     if (l->real == NULL) {
         broken("it doesn't open: %s", error);
+    }
+    if (twice && out->boot == d->boot + 2) {
+        d->boot++; /* the one that was cut off counts, if it got so far */
     }
     if (d->boot > 0 && (d->incarnation != out->incarnation ||
                         d->lineage.own != out->lineage.own)) {
@@ -301,10 +348,13 @@ void sim_store_fail(struct store *s, enum store_failure failure,
     (void)error; /* its own words */
     if (failure == STORE_FAILURE_DISK_FULL) {
         calls_disk_fault(l->disk, CALLS_FULL, 0);
-    } else {
-        calls_disk_fault(l->disk, CALLS_EIO,
-                         (uint32_t)sim_below(&l->random, CALLS_MIN));
+        return;
     }
+    /* The process ends in either case: at once, or because of what it's told. */
+    bool cut = sim_chance(&l->random, 500);
+    calls_disk_fault(l->disk, cut ? CALLS_CUT : CALLS_EIO,
+                     (uint32_t)sim_below(&l->random, CALLS_MIN));
+    l->reboots = sim_chance(&l->random, 500);
 }
 
 /* Right behind the last call of the transaction at hand. */
@@ -337,16 +387,11 @@ void sim_store_crash(struct store *s)
         return;
     }
     struct lmdb *l = of(s);
-    /* The process is no more; only its memory is still to be given back, and for that the writer must come to an end. */
-    calls_disk_fault(l->disk, CALLS_CUT, 0);
-    do {
-        (void)run(l);
-    } while (l->writer.state == PILOT_COMMITS);
-    pilot_expect(&l->writer);
-    (void)store_close(s, 0);
-    pilot_expect(NULL);
-    pilot_fini(&l->writer);
+    end_real(l);
     model_crash(l->model);
+    if (l->reboots) {
+        lose_power(l->disk);
+    }
     *l = (struct lmdb){.real = NULL};
 }
 
