@@ -1,16 +1,24 @@
 #include "sim/lmdb/pilot.h"
 
-#include <errno.h>
 #include <lmdb.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/types.h>
 #include <time.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/common_interface_defs.h>
+#endif
 
 #include "sim/lmdb/wrap.h"
 #include "sim/world.h"
 
+#define STACK_BYTES ((size_t)1 << 20)
+
 static struct pilot *expected;
-static _Thread_local struct pilot *mine; /* NULL: the main thread */
+static struct pilot *mine; /* that runs; NULL: none */
+static ucontext_t main_context;
+static const void *main_stack; /* for AddressSanitizer */
+static size_t main_stack_n;
 
 int wrap_pthread_create(pthread_t *out, const pthread_attr_t *attr,
                         void *(*run)(void *), void *arg)
@@ -20,6 +28,10 @@ int real_pthread_create(pthread_t *out, const pthread_attr_t *attr,
     REAL_OF(pthread_create);
 int wrap_pthread_join(pthread_t thread, void **out) WRAP_OF(pthread_join);
 int real_pthread_join(pthread_t thread, void **out) REAL_OF(pthread_join);
+int wrap_pthread_setname_np(pthread_t thread, const char *name)
+    WRAP_OF(pthread_setname_np);
+int real_pthread_setname_np(pthread_t thread, const char *name)
+    REAL_OF(pthread_setname_np);
 int wrap_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock)
     WRAP_OF(pthread_cond_wait);
 int real_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock)
@@ -35,43 +47,64 @@ ssize_t real_getrandom(void *out, size_t n, unsigned flags) REAL_OF(getrandom);
 
 /* --- turn and turn about -------------------------------------------------------------------------------------------------- */
 
-static void wait_for(sem_t *s)
+/* AddressSanitizer wants to know on which stack we are. */
+#ifdef __SANITIZE_ADDRESS__
+static void leaves(void **own, const void *stack, size_t n)
 {
-    while (sem_wait(s) != 0) {
-        ASSERT(errno == EINTR);
-    }
+    __sanitizer_start_switch_fiber(own, stack, n);
 }
 
-static void tell(sem_t *s)
+static void arrives(void *own, const void **out_stack, size_t *out_n)
 {
-    int rc = sem_post(s);
-    ASSERT(rc == 0);
+    __sanitizer_finish_switch_fiber(own, out_stack, out_n);
 }
+#else
+static void leaves(void **own, const void *stack, size_t n)
+{
+    (void)own;
+    (void)stack;
+    (void)n;
+}
+
+static void arrives(void *own, const void **out_stack, size_t *out_n)
+{
+    (void)own;
+    (void)out_stack;
+    (void)out_n;
+}
+#endif
 
 static void give_back(enum pilot_state state)
 {
-    mine->state = state;
-    tell(&mine->back);
-    wait_for(&mine->go);
+    struct pilot *p = mine;
+    p->state = state;
+    leaves(state == PILOT_ENDED ? NULL : &p->sanitizers, main_stack,
+           main_stack_n);
+    int rc = swapcontext(&p->context, &main_context);
+    ASSERT(rc == 0);
+    arrives(p->sanitizers, &main_stack, &main_stack_n);
 }
 
 enum pilot_state pilot_go(struct pilot *p)
 {
+    void *sanitizers = NULL;
     ASSERT(mine == NULL);
     ASSERT(p->state != PILOT_ENDED);
-    tell(&p->go);
-    wait_for(&p->back);
+    mine = p;
+    leaves(&sanitizers, p->stack, STACK_BYTES);
+    int rc = swapcontext(&main_context, &p->context);
+    ASSERT(rc == 0);
+    arrives(sanitizers, NULL, NULL);
+    mine = NULL;
     return p->state;
 }
 
-static void *fly(void *arg)
+static void fly(void)
 {
-    mine = arg;
-    wait_for(&mine->go);
-    void *result = mine->main(mine->arg);
-    mine->state = PILOT_ENDED;
-    tell(&mine->back);
-    return result;
+    arrives(NULL, &main_stack, &main_stack_n);
+    (void)mine->main(mine->arg);
+    give_back(PILOT_ENDED);
+    ASSERT(false);
 }
 
 void pilot_expect(struct pilot *p)
@@ -81,8 +114,9 @@ void pilot_expect(struct pilot *p)
 
 void pilot_fini(struct pilot *p)
 {
-    (void)sem_destroy(&p->go);
-    (void)sem_destroy(&p->back);
+    ASSERT(p->state == PILOT_ENDED);
+    (void)munmap(p->stack, STACK_BYTES);
+    p->stack = NULL;
 }
 
 /* --- what the writer calls ------------------------------------------------------------------------------------------------- */
@@ -98,21 +132,38 @@ int wrap_pthread_create(pthread_t *out, const pthread_attr_t *attr,
     p->main = run;
     p->arg = arg;
     p->state = PILOT_WAITS;
-    (void)sem_init(&p->go, 0, 0);
-    (void)sem_init(&p->back, 0, 0);
-    int rc = real_pthread_create(&p->thread, attr, fly, p);
-    *out = p->thread;
-    return rc;
+    p->stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    ASSERT(p->stack != MAP_FAILED);
+    int rc = getcontext(&p->context);
+    ASSERT(rc == 0);
+    p->context.uc_stack.ss_sp = p->stack;
+    p->context.uc_stack.ss_size = STACK_BYTES;
+    p->context.uc_link = NULL;
+    makecontext(&p->context, fly, 0);
+    *out = pthread_self();
+    return 0;
+}
+
+/* It has no name of its own. */
+int wrap_pthread_setname_np(pthread_t thread, const char *name)
+{
+    return pthread_equal(thread, pthread_self())
+               ? 0
+               : real_pthread_setname_np(thread, name);
 }
 
 /* Only the store joins a thread here: its writer, which was told to stop. */
 int wrap_pthread_join(pthread_t thread, void **out)
 {
     struct pilot *p = expected;
-    while (p != NULL && p->state != PILOT_ENDED) {
+    if (p == NULL) {
+        return real_pthread_join(thread, out);
+    }
+    while (p->state != PILOT_ENDED) {
         (void)pilot_go(p);
     }
-    return real_pthread_join(thread, out);
+    return 0;
 }
 
 int wrap_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock)

@@ -1,7 +1,7 @@
 /* wrap.h - baton-sim-lmdb: the simulator with the product's real store, raft/store*.c and LMDB as they are, in place of sim/store.c.
  *
  *    sim/node.c --> sim/lmdb/store.c   one store's two sides: the real one, and sim/store.c's as its shadow, which the oracles ask
- *                   pilot.c            its writer: a real thread that runs only while the simulator waits for it
+ *                   pilot.c            its writer: a stack of its own, that runs when the simulator says so
  *                   calls.c            its system calls, and LMDB's: on to a folder in memory, and to sim/media.c, which fails them,
  *                                      and knows what is left after a loss of power
  *
