@@ -1,5 +1,6 @@
 #include "sim/report.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #include "proto/json.h"
@@ -86,10 +87,11 @@ static void run_json(const struct sim_result *r)
 static void print_again(const char *scenario, uint64_t seed)
 {
     if (scenario != NULL) {
-        (void)printf("\nagain: baton-sim run %s --seed %llu\n", scenario,
+        (void)printf("\nagain: %s run %s --seed %llu\n",
+                     program_invocation_short_name, scenario,
                      (unsigned long long)seed);
     } else {
-        (void)printf("\nagain: baton-sim replay %llu\n",
+        (void)printf("\nagain: %s replay %llu\n", program_invocation_short_name,
                      (unsigned long long)seed);
     }
 }

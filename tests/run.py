@@ -331,8 +331,8 @@ def all_tests():
             swarm('sim', 'bin', 'build/bin/baton-sim', 'bin', 1, 400),
             swarm('sim', 'debug', 'build/debug/sim/baton-sim', 'debug',
                   401, 430),
-            swarm('lmdb', 'release', real % 'release', real % 'release', 1, 20),
-            swarm('lmdb', 'debug', real % 'debug', real % 'debug', 21, 23),
+            swarm('lmdb', 'release', real % 'release', real % 'release', 1, 50),
+            swarm('lmdb', 'debug', real % 'debug', real % 'debug', 51, 60),
             scenarios()]
         wide += [lines_test('sim', os.path.basename(path)[:-len('.py')],
                             [sys.executable, path], 300, ['bin'])
