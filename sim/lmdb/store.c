@@ -2,6 +2,7 @@
  * disk is what the oracles ask; each start compares the two, to the last entry and row. */
 #include "sim/store.h"
 
+#include <lmdb.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +16,9 @@
 #include "sim/world.h"
 
 #define OPEN_MAX (SIM_NODES_MAX + 1u)
-/* Small: it grows while the runs go on. */
-#define MAP_BYTES ((uint64_t)1 << 20)
+/* What the store takes for the least is still more than most runs fill: LMDB is told less, so that maps grow at starts and later. */
+#define MAP_BYTES       ((uint64_t)1 << 20)
+#define FIRST_MAP_BYTES ((size_t)128 << 10)
 /* A transaction makes so many calls at least: its pages, their sync, the meta page. */
 #define CALLS_MIN     3u
 #define CALLS_CUT_MAX 8u
@@ -45,6 +47,7 @@ struct backing {
 
 static struct lmdb open_stores[OPEN_MAX];
 static struct backing backings[4 * OPEN_MAX];
+static bool maps_grow;   /* the first size of the store at hand was given */
 static uint64_t streams; /* of chance, that were begun */
 
 static struct lmdb *of(const struct store *s)
@@ -210,6 +213,29 @@ static void compare_content(struct lmdb *l, const struct store_boot *boot)
     }
 }
 
+int wrap_mdb_env_set_mapsize(MDB_env *env, size_t bytes)
+    WRAP_OF(mdb_env_set_mapsize);
+int real_mdb_env_set_mapsize(MDB_env *env, size_t bytes)
+    REAL_OF(mdb_env_set_mapsize);
+
+int wrap_mdb_env_set_mapsize(MDB_env *env, size_t bytes)
+{
+    bool first = bytes == MAP_BYTES && !maps_grow;
+    maps_grow = true;
+    return real_mdb_env_set_mapsize(env, first ? FIRST_MAP_BYTES : bytes);
+}
+
+static struct store *open_real(struct lmdb *l,
+                               const struct store_options *options,
+                               struct store_boot *out, char error[512])
+{
+    maps_grow = false;
+    pilot_expect(&l->writer);
+    struct store *s = store_open(options, out, error, 512);
+    pilot_expect(NULL);
+    return s;
+}
+
 static void on_wake(void *arg)
 {
     struct lmdb *l = arg;
@@ -237,9 +263,7 @@ static void open_in_vain(struct lmdb *l, const struct store_options *options)
     char error[512] = "";
     calls_disk_fault(l->disk, CALLS_CUT,
                      (uint32_t)sim_below(&l->random, OPEN_CALLS_MAX));
-    pilot_expect(&l->writer);
-    l->real = store_open(options, &boot, error, sizeof error);
-    pilot_expect(NULL);
+    l->real = open_real(l, options, &boot, error);
     if (l->real != NULL) {
         end_real(l);
     }
@@ -277,9 +301,7 @@ struct store *sim_store_open(struct sim_disk *d, struct store_boot *out)
     if (twice) {
         open_in_vain(l, &options);
     }
-    pilot_expect(&l->writer);
-    l->real = store_open(&options, out, error, sizeof error);
-    pilot_expect(NULL);
+    l->real = open_real(l, &options, out, error);
     if (l->real == NULL) {
         broken("it doesn't open: %s", error);
     }
