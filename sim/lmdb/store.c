@@ -36,6 +36,7 @@ struct lmdb {
     uint64_t stored;     /* batches that the model was told about */
     uint64_t committed;
     bool news;
+    bool failed;  /* the loop was told that it did */
     bool reboots; /* when this process ended, the machine loses power */
 };
 
