@@ -18,6 +18,12 @@ static struct sim_result *result;
 
 static void fill_in(struct sim_world *w, struct sim_result *out)
 {
+    struct sim_net_stats net;
+    sim_net_stats(w->net, &net);
+    w->coverage.frames_lost = net.lost;
+    w->coverage.frames_doubled = net.doubled;
+    w->coverage.frames_overtaken = net.overtaken;
+    w->coverage.frames_held = net.held;
     trace_end(w);
     out->failure = w->failure;
     out->coverage = w->coverage;

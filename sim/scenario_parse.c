@@ -287,7 +287,13 @@ static bool parse_step(struct words *p, struct step *s)
         return words_wrong(p, "\"%s\" doesn't last, so it can't be for a time",
                            step_words[s->verb]);
     }
-    return !words_accept(p, "for") || words_span(p, 1, &s->for_us);
+    if (words_accept(p, "for") && !words_span(p, 1, &s->for_us)) {
+        return false;
+    }
+    if (p->at < p->n && strcmp(words_here(p), "as") == 0) {
+        return words_wrong(p, "\"as\" stands before \"for\"");
+    }
+    return true;
 }
 
 static struct step *new_step(struct words *p)
@@ -555,6 +561,11 @@ bool scenario_parse(const char *path, const char *text, struct scenario *out,
             "of the election timeout (%llu ms)",
             (unsigned long long)out->options.heartbeat_ms,
             (unsigned long long)out->options.election_ms);
+    }
+    if (out->options.chaos_us != 0 &&
+        scenario_lasts_us(out) > out->options.chaos_us) {
+        return words_wrong(&p, "a step begins, ends or is to be met behind "
+                               "\"last\"");
     }
     if (out->options.chaos_us == 0) {
         out->options.chaos_us = scenario_lasts_us(out) + SIM_S;

@@ -434,8 +434,15 @@ static void look(void *arg, uint64_t a, uint64_t b)
     (void)a;
     (void)b;
     if (s->expect == EXPECT_LEADER_CHANGES) {
-        if (w->coverage.leader_changes - x->hope.changes > s->number) {
-            not_met(x->telling, s);
+        uint64_t changes = w->coverage.leader_changes - x->hope.changes;
+        if (changes > s->number) {
+            sim_world_fail(w, SIM_NOT_LIVE, "EXPECT",
+                           "line %u of %s allows %llu leader changes in %llu "
+                           "ms: there were %llu",
+                           s->line, x->telling->scenario->name,
+                           (unsigned long long)s->number,
+                           (unsigned long long)s->within_us / SIM_MS,
+                           (unsigned long long)changes);
         } else if (!over) {
             look_again(x);
             return;

@@ -90,6 +90,10 @@ struct sim_options {
     X(partitions)                                                              \
     X(clogs)                                                                   \
     X(hostile_times)                                                           \
+    X(frames_lost)                                                             \
+    X(frames_doubled)                                                          \
+    X(frames_overtaken)                                                        \
+    X(frames_held)                                                             \
     X(disk_stalls)                                                             \
     X(disk_failures)                                                           \
     X(disk_full)                                                               \

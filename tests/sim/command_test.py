@@ -62,6 +62,10 @@ def mistakes(folder):
             ('at 1s crash n1\nnodes 5\n',
              '2:1: "nodes" must come before the first step'),
             ('seeds 5..1\n', '1:7: expected a seed, or A..B, found "5..1"'),
+            ('at 1s crash n1 for 2s as it\n',
+             '1:23: "as" stands before "for"'),
+            ('last 5s\nat 4s expect leader within 3s\n',
+             '2:30: a step begins, ends or is to be met behind "last"'),
             ('at 1s crash n1 now\n',
              '1:16: expected the end of the line, found "now"'),
     ]:
