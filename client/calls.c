@@ -128,7 +128,7 @@ struct call *call_make(struct baton *b, const struct ask *ask,
     call_init(&c->state, ask->kind, client_now_ms() + timeout_ms);
     take_op(c, ask->request);
     take_correlation(c, ask->call);
-    if (purpose == FOR_TAG && opens_session(c, ask->request)) {
+    if (opens_session(c, ask->request)) {
         c->opens = true;
         roles_opening(b);
     }
@@ -212,6 +212,9 @@ static void finish(struct baton *b, struct call *c)
     }
     switch (c->purpose) {
     case FOR_CALLER:
+        if (c->opens) {
+            roles_opened(b, opened(c));
+        }
         (void)pthread_cond_broadcast(&b->answered);
         return;
     case FOR_TAG:

@@ -127,10 +127,6 @@ struct member {
     uint32_t attachment;
     uint32_t state_seen; /* rows of which telling of the state named it last */
     char *path;          /* NS\0GROUP\0DEVICE\0TAB\0 */
-    bool known;    /* the program was told its id, or isn't waiting for one */
-    uint32_t born; /* members.settled by then */
-    struct event_node *held_first; /* events that wait until it's known */
-    struct event_node *held_last;
 };
 
 struct members {
@@ -140,8 +136,11 @@ struct members {
     uint32_t state_round;
     uint64_t leading_n; /* roles whose holder was told that it leads */
     uint32_t opening_n; /* calls on their way that may make a session ours */
-    uint32_t settled;   /* how often there was none left */
-    uint32_t holding_n; /* members with events that wait */
+    uint64_t
+        answered_max; /* the highest session that such a call was answered by */
+    struct event_node
+        *held_first; /* events of sessions above that, until they're answered */
+    struct event_node *held_last;
 };
 
 enum raw_type {
@@ -296,7 +295,8 @@ void roles_event(struct baton *b, const Pb__Event *e);
 void roles_lease(struct baton *b, bool leads);
 /* The lease is gone: every session with it. */
 /* A call that opens or attaches a session is on its way; and it was answered, by session `id` (0: by none). What happens to a session meanwhile
- * is told after the answer: before that, the program doesn't know whom it concerns. */
+ * is told after the answer: before that, the program doesn't know whom it concerns. Sessions are numbered in the order of their opening, and
+ * answered mostly in it: one that is answered later than a later one isn't waited for. */
 void roles_opening(struct baton *b);
 void roles_opened(struct baton *b, uint64_t id);
 void roles_drop_all(struct baton *b);

@@ -228,13 +228,17 @@ void lease_renew_answered(struct baton *b, uint32_t from,
     if (m->status == PB__STATUS__OK &&
         m->result_case == PB__CLIENT_MESSAGE__RESULT_RENEW) {
         b->renew_refused = 0;
-        route_is_leader(&b->route, from);
-        watches_lease_at(b, from, now_ms);
         const struct client_ack ack = {.number = m->renew->number,
                                        .ttl_ms = m->renew->ttl_ms,
                                        .next_ms = m->renew->next_ms};
+        uint64_t before_ms = b->lease.proven_ms;
         if (lease_renew_acked(&b->lease, &ack, now_ms, client_random(b))) {
             proven(b, now_ms);
+        }
+        /* One that was overtaken may be of a leader that isn't any more. */
+        if (b->lease.proven_ms > before_ms) {
+            route_is_leader(&b->route, from);
+            watches_lease_at(b, from, now_ms);
         }
         return;
     }

@@ -89,10 +89,7 @@ static struct member *members_add(struct members *m, uint64_t id,
     while (m->table[at].id != 0) {
         at = (at + 1) & (m->table_n - 1);
     }
-    m->table[at] = (struct member){.id = id,
-                                   .path = join_path(parts),
-                                   .known = m->opening_n == 0,
-                                   .born = m->settled};
+    m->table[at] = (struct member){.id = id, .path = join_path(parts)};
     m->n++;
     return &m->table[at];
 }
@@ -119,11 +116,11 @@ void members_fini(struct members *m)
 {
     for (uint32_t i = 0; i < m->table_n; i++) {
         free(m->table[i].path);
-        while (m->table[i].held_first != NULL) {
-            struct event_node *n = m->table[i].held_first;
-            m->table[i].held_first = n->after;
-            event_free(n);
-        }
+    }
+    while (m->held_first != NULL) {
+        struct event_node *n = m->held_first;
+        m->held_first = n->after;
+        event_free(n);
     }
     free(m->table);
     *m = (struct members){0};
@@ -208,36 +205,19 @@ static void accept_offer(struct baton *b, const struct member *m,
     (void)call_make(b, &ask, FOR_NOBODY);
 }
 
-/* Its events go out, in their order. */
-static void let_go(struct baton *b, struct member *m)
+static void push(struct baton *b, struct event_node *n)
 {
-    if (m->held_first == NULL) {
-        return;
-    }
-    while (m->held_first != NULL) {
-        struct event_node *n = m->held_first;
-        m->held_first = n->after;
-        n->after = NULL;
-        event_push(b, n);
-    }
-    m->held_last = NULL;
-    ASSERT(b->members.holding_n > 0);
-    b->members.holding_n--;
-}
-
-static void push(struct baton *b, struct member *m, struct event_node *n)
-{
-    if (m->known || m->born != b->members.settled) {
+    struct members *ms = &b->members;
+    if (ms->opening_n == 0 || n->event.session <= ms->answered_max) {
         event_push(b, n);
         return;
     }
-    if (m->held_last == NULL) {
-        m->held_first = n;
-        b->members.holding_n++;
+    if (ms->held_last == NULL) {
+        ms->held_first = n;
     } else {
-        m->held_last->after = n;
+        ms->held_last->after = n;
     }
-    m->held_last = n;
+    ms->held_last = n;
 }
 
 void roles_opening(struct baton *b)
@@ -248,25 +228,23 @@ void roles_opening(struct baton *b)
 void roles_opened(struct baton *b, uint64_t id)
 {
     struct members *ms = &b->members;
-    struct member *m = members_find(ms, id);
-    if (m != NULL) {
-        m->known = true;
-        let_go(b, m);
-    }
     ASSERT(ms->opening_n > 0);
     ms->opening_n--;
-    if (ms->opening_n > 0) {
-        return;
-    }
-    /* Whose answer was lost is ours all the same. */
-    ms->settled++;
-    for (uint32_t i = 0; ms->holding_n > 0 && i < ms->table_n; i++) {
-        let_go(b, &ms->table[i]);
+    ms->answered_max = max_u64(ms->answered_max, id);
+    struct event_node *n = ms->held_first;
+    ms->held_first = NULL;
+    ms->held_last = NULL;
+    /* In their order; those that still have to wait are held once more. */
+    while (n != NULL) {
+        struct event_node *after = n->after;
+        n->after = NULL;
+        push(b, n);
+        n = after;
     }
 }
 
-static void tell(struct baton *b, struct member *m, const struct news *news,
-                 enum role_change change)
+static void tell(struct baton *b, const struct member *m,
+                 const struct news *news, enum role_change change)
 {
     /* Of a session that's closed, that it has no role goes without saying. */
     if (change == ROLE_SAME ||
@@ -277,7 +255,7 @@ static void tell(struct baton *b, struct member *m, const struct news *news,
     if (change == ROLE_LOST && b->options.on_lost != NULL) {
         b->options.on_lost(b->options.arg, m->id, n->scope, news->epoch);
     }
-    push(b, m, n);
+    push(b, n);
     if (change == ROLE_OFFERED && !b->options.answer_offers) {
         accept_offer(b, m, news);
     }
@@ -320,8 +298,7 @@ static void close_member(struct baton *b, struct member *m, uint64_t revision,
     apply(b, m, news);
     news.group = false;
     apply(b, m, news);
-    let_go(b, m);
-    event_push(b, make_event(how, m, &news));
+    push(b, make_event(how, m, &news));
     members_remove(&b->members, m);
 }
 
@@ -527,7 +504,7 @@ void roles_event(struct baton *b, const Pb__Event *e)
     }
 }
 
-static void lease_changed(struct baton *b, struct member *m,
+static void lease_changed(struct baton *b, const struct member *m,
                           struct client_role *r, bool leads)
 {
     struct news news = {.group = r == &m->group, .epoch = r->epoch};
