@@ -209,8 +209,9 @@ struct baton_session_options {
     bool observer; /* never leads */
 };
 
-/* OK: id is the session, detail its attachment. Its roles come as events, perhaps before this returns. Also: CONFLICT (the tab's
- * name is in use: detail is that session), INVALID, LIMIT, EXPIRED (the lease ended; the next call opens a new one). */
+/* OK: id is the session, detail its attachment. What happens to it comes as events, which baton_poll() gives behind the BATON_DONE that names
+ * it (without a tag: perhaps just before this returns). Also: CONFLICT (the tab's name is in use: detail is that session), INVALID, LIMIT,
+ * EXPIRED (the lease ended; the next call opens a new one). */
 enum baton_status baton_session_open(struct baton *b,
                                      const struct baton_call *call,
                                      const struct baton_session_options *o,

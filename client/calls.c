@@ -89,18 +89,10 @@ static void take_correlation(struct call *c, const struct baton_call *call)
     ASSERT(filled);
 }
 
-/* True: its answer makes a session known, that one if it's named already. */
-static bool opens_session(struct call *c, const Pb__ClientRequest *request)
+static bool opens_session(const Pb__ClientRequest *request)
 {
-    if (request->op_case != PB__CLIENT_REQUEST__OP_COMMAND) {
-        return false;
-    }
-    const Pb__Command *command = request->command;
-    if (command->op_case == PB__COMMAND__OP_ATTACH_SESSION) {
-        c->opens_session = command->attach_session->session;
-        return true;
-    }
-    return command->op_case == PB__COMMAND__OP_OPEN_SESSION;
+    return request->op_case == PB__CLIENT_REQUEST__OP_COMMAND &&
+           request->command->op_case == PB__COMMAND__OP_OPEN_SESSION;
 }
 
 struct call *call_make(struct baton *b, const struct ask *ask,
@@ -128,8 +120,8 @@ struct call *call_make(struct baton *b, const struct ask *ask,
     call_init(&c->state, ask->kind, client_now_ms() + timeout_ms);
     take_op(c, ask->request);
     take_correlation(c, ask->call);
-    if (opens_session(c, ask->request)) {
-        c->opens = true;
+    c->opens = opens_session(ask->request);
+    if (c->opens) {
         roles_opening(b);
     }
     calls_link(list, c);
@@ -170,24 +162,20 @@ static void take_session(struct baton *b, const struct answer *a)
     free(memory);
 }
 
-/* The session that the call made ours; 0: none. */
+/* The session that the call opened; 0: none. */
 static uint64_t opened(const struct call *c)
 {
     void *memory = NULL;
-    uint64_t id = 0;
-    const Pb__ClientMessage *m = c->answer.status == BATON_OK
-                                     ? answer_decode(&c->answer, &memory)
-                                     : NULL;
-    if (m != NULL && m->result_case == PB__CLIENT_MESSAGE__RESULT_REPLY) {
-        id = c->opens_session != 0 ? c->opens_session : m->reply->id;
-    }
+    const Pb__ClientMessage *m = answer_decode(&c->answer, &memory);
+    bool any = c->answer.status == BATON_OK && m != NULL &&
+               m->result_case == PB__CLIENT_MESSAGE__RESULT_REPLY;
+    uint64_t id = any ? m->reply->id : 0;
     free(memory);
     return id;
 }
 
 static void push_done(struct baton *b, struct call *c)
 {
-    uint64_t id = c->opens ? opened(c) : 0;
     struct event_node *n = event_make(BATON_DONE);
     n->event.tag = c->tag;
     n->event.status = c->answer.status;
@@ -197,9 +185,6 @@ static void push_done(struct baton *b, struct call *c)
     n->raw_n = c->answer.body_n;
     c->answer.body = NULL;
     event_push(b, n);
-    if (c->opens) {
-        roles_opened(b, id);
-    }
 }
 
 /* c->answer is final. Whoever walks the list may be on this call or the next one: it's freed later, by calls_sweep(). */
@@ -210,22 +195,24 @@ static void finish(struct baton *b, struct call *c)
     if (c->sequence != 0 && c->lease == b->lease.id) {
         window_finish(&b->window, c->sequence);
     }
+    uint64_t id = c->opens ? opened(c) : 0; /* before its body is given away */
+    if (c->purpose == FOR_TAG) {
+        push_done(b, c);
+    }
+    if (c->opens) {
+        roles_opened(b, id);
+    }
     switch (c->purpose) {
     case FOR_CALLER:
-        if (c->opens) {
-            roles_opened(b, opened(c));
-        }
         (void)pthread_cond_broadcast(&b->answered);
         return;
-    case FOR_TAG:
-        push_done(b, c);
-        break;
     case FOR_OPEN_LEASE:
         lease_open_answered(b, &c->answer);
         break;
     case FOR_SESSION:
         take_session(b, &c->answer);
         break;
+    case FOR_TAG:
     case FOR_NOBODY:
         break;
     }

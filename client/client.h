@@ -73,8 +73,8 @@ struct call {
     /* A Command that waits for its lease and sequence, or has them. */
     bool wants_lease;
     bool done;
-    bool opens; /* its answer makes a session known to the program */
-    uint64_t opens_session; /* that one; 0: the answer says which */
+    bool
+        opens; /* its answer names a session that the program doesn't know yet */
     uint64_t lease;
     uint64_t sequence;
     uint64_t tag;
@@ -134,12 +134,10 @@ struct members {
     uint32_t table_n;
     uint32_t n;
     uint32_t state_round;
-    uint64_t leading_n; /* roles whose holder was told that it leads */
-    uint32_t opening_n; /* calls on their way that may make a session ours */
-    uint64_t
-        answered_max; /* the highest session that such a call was answered by */
-    struct event_node
-        *held_first; /* events of sessions above that, until they're answered */
+    uint64_t leading_n;    /* roles whose holder was told that it leads */
+    uint32_t opening_n;    /* calls on their way that open a session */
+    uint64_t answered_max; /* the highest that such a call was answered by */
+    struct event_node *held_first; /* events of higher ones, until then */
     struct event_node *held_last;
 };
 
@@ -294,12 +292,12 @@ void roles_event(struct baton *b, const Pb__Event *e);
 /* The lease's right to lead began or ended. */
 void roles_lease(struct baton *b, bool leads);
 /* The lease is gone: every session with it. */
-/* A call that opens or attaches a session is on its way; and it was answered, by session `id` (0: by none). What happens to a session meanwhile
- * is told after the answer: before that, the program doesn't know whom it concerns. Sessions are numbered in the order of their opening, and
- * answered mostly in it: one that is answered later than a later one isn't waited for. */
+void roles_drop_all(struct baton *b);
+/* A call that opens a session is on its way; and it was answered, by session `id` (0: by none). What happens to a session meanwhile is told
+ * after the answer: before that, the program doesn't know whom it concerns. Sessions are numbered in the order of their opening, and answered
+ * mostly in it: one that is answered later than a later one isn't waited for. */
 void roles_opening(struct baton *b);
 void roles_opened(struct baton *b, uint64_t id);
-void roles_drop_all(struct baton *b);
 bool roles_any_leads(const struct baton *b);
 
 /* watches.c */

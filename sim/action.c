@@ -223,11 +223,7 @@ void sim_tend(struct sim_world *w)
 static void record(struct sim_world *w, const struct sim_action *x)
 {
     struct sim_record *r = w->record;
-    if (r == NULL) {
-        return;
-    }
-    if (r->n == SIM_RECORD_MAX) {
-        r->lost_n++;
+    if (r == NULL || r->n == SIM_RECORD_MAX) {
         return;
     }
     r->at[r->n] = *x;

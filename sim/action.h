@@ -48,12 +48,11 @@ struct sim_action {
 
 #define SIM_SET(id) ((int64_t)1 << (id))
 
-/* What was done, in order. Bounded: what comes behind the end is counted only. */
+/* What was done, in order. Bounded: what comes behind the end is not kept. */
 #define SIM_RECORD_MAX 16384u
 struct sim_record {
     struct sim_action at[SIM_RECORD_MAX];
     uint32_t n;
-    uint32_t lost_n;
 };
 
 /* Does it, now. What makes no sense at the moment (to crash who is down) does nothing. */

@@ -105,11 +105,6 @@ bool sim_client_may_lead(struct sim_client *c)
     return baton_right_ms(c->baton) > 0;
 }
 
-uint32_t sim_client_pending(const struct sim_client *c)
-{
-    return c->ops_n;
-}
-
 static void take_events(struct sim_client *c)
 {
     struct baton_event e;

@@ -98,8 +98,6 @@ void sim_client_pause(struct sim_client *c, bool paused);
 void sim_client_wake(struct sim_client *c, uint64_t at_us);
 /* May its sessions act as leaders now, by its own clock? */
 bool sim_client_may_lead(struct sim_client *c);
-/* Ops that have no answer yet. */
-uint32_t sim_client_pending(const struct sim_client *c);
 
 /* What the net tells it. */
 void sim_client_up(struct sim_client *c, struct sim_stream *s);
@@ -109,10 +107,7 @@ void sim_client_down(struct sim_client *c, struct sim_stream *s,
                      const char *why);
 void sim_client_room(struct sim_client *c, struct sim_stream *s);
 
-/* The names of the load: NS/GROUP/DEVICE. */
-void sim_group_name(uint32_t group, char out[16]);
-void sim_device_name(uint32_t device, char out[16]);
-/* False: it isn't of the load. */
+/* The number behind a group or device of the load; false: it isn't of the load. */
 bool sim_group_number(const char *name, uint32_t *out);
 bool sim_device_number(const char *name, uint32_t *out);
 

@@ -9,7 +9,8 @@
 const struct linear_limits linear_limits_default = {.steps = 4000000,
                                                     .states = 200000};
 
-enum linear_verdict linear_check_some(const struct linear_op *ops,
+/* Some of the ops. */
+static enum linear_verdict check_some(const struct linear_op *ops,
                                       const uint32_t *which, uint32_t n,
                                       const struct linear_limits *limits,
                                       struct linear_report *out)
@@ -37,8 +38,7 @@ struct witness {
 static bool is_bad(const struct witness *w, const uint32_t *which, uint32_t n)
 {
     struct linear_report ignored;
-    return linear_check_some(w->ops, which, n, w->limits, &ignored) ==
-           LINEAR_BAD;
+    return check_some(w->ops, which, n, w->limits, &ignored) == LINEAR_BAD;
 }
 
 /* What is left out can only make a history better, so there is one place where it turns bad. */
@@ -151,8 +151,7 @@ enum linear_verdict linear_check(const struct linear_op *ops, uint32_t n,
 {
     struct witness w = {.ops = ops, .limits = limits, .n = n};
     w.which = in_order_of_answers(ops, n);
-    enum linear_verdict verdict =
-        linear_check_some(ops, w.which, n, limits, out);
+    enum linear_verdict verdict = check_some(ops, w.which, n, limits, out);
     if (verdict == LINEAR_BAD) {
         explain(&w, out);
     } else if (verdict == LINEAR_UNKNOWN) {

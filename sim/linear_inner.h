@@ -56,10 +56,4 @@ enum linear_verdict search_order(const struct steps *s,
                                  const struct linear_limits *limits,
                                  struct linear_report *out);
 
-/* The whole of it, for some of the ops. */
-enum linear_verdict linear_check_some(const struct linear_op *ops,
-                                      const uint32_t *which, uint32_t n,
-                                      const struct linear_limits *limits,
-                                      struct linear_report *out);
-
 #endif

@@ -21,12 +21,12 @@ const char *sim_op_name(enum sim_op_kind kind)
     return op_names[kind];
 }
 
-void sim_group_name(uint32_t group, char out[16])
+static void group_name(uint32_t group, char out[16])
 {
     (void)snprintf(out, 16, "g%u", group);
 }
 
-void sim_device_name(uint32_t device, char out[16])
+static void device_name(uint32_t device, char out[16])
 {
     (void)snprintf(out, 16, "d%u", device);
 }
@@ -61,8 +61,8 @@ struct scope_names {
 static void name_scope(struct scope_names *out, uint32_t group, uint32_t device,
                        bool group_scope)
 {
-    sim_group_name(group, out->group);
-    sim_device_name(device, out->device);
+    group_name(group, out->group);
+    device_name(device, out->device);
     out->scope = (struct baton_scope){NAMESPACE, out->group,
                                       group_scope ? "" : out->device};
 }
@@ -314,7 +314,7 @@ static void attach(struct sim_client *c, struct sim_tab *place)
     struct sim_client *from = w->clients[sim_below(&c->random, w->clients_n)];
     const struct sim_tab *theirs =
         &from->tabs[sim_below(&c->random, SIM_TABS_MAX)];
-    if (from == c || !theirs->used || theirs->session == 0) {
+    if (from == c || !theirs->used || theirs->opening) {
         return;
     }
     struct sim_op *op = op_make(c, SIM_OP_ATTACH);
@@ -324,7 +324,6 @@ static void attach(struct sim_client *c, struct sim_tab *place)
     *place = *theirs;
     place->opening = true;
     place->closing = false;
-    place->session = 0;
     memset(place->beliefs, 0, sizeof place->beliefs);
     begin(c, op, place, false);
     op->session = theirs->session;
@@ -343,6 +342,17 @@ static void tab_gone(struct sim_client *c, struct sim_tab *tab)
     *tab = (struct sim_tab){.used = false};
 }
 
+/* The tab is the one that this call was to make ours, and nothing has been heard of it since. */
+static bool waits_for(const struct sim_tab *tab, const struct sim_op *op)
+{
+    if (!tab->used || !tab->opening) {
+        return false;
+    }
+    return op->kind == SIM_OP_OPEN
+               ? tab->serial == op->tag
+               : op->kind == SIM_OP_ATTACH && tab->session == op->session;
+}
+
 static void done(struct sim_client *c, const struct baton_event *e)
 {
     struct sim_op *op = c->ops;
@@ -359,7 +369,7 @@ static void done(struct sim_client *c, const struct baton_event *e)
         op_free(c, op);
         return;
     }
-    if (op->kind == SIM_OP_OPEN || op->kind == SIM_OP_ATTACH) {
+    if (waits_for(tab, op)) {
         if (reply->status == BATON_OK) {
             tab->opening = false;
             tab->session = reply->id;
@@ -463,7 +473,7 @@ static void one_op(struct sim_client *c)
         }
         return;
     }
-    if (tab->session == 0 || tab->closing) {
+    if (tab->opening || tab->closing) {
         ask(c, SIM_OP_LEADER, NULL);
         return;
     }
@@ -501,7 +511,7 @@ static struct sim_tab *tab_to_use(struct sim_client *c, bool *out_group)
     *out_group = false;
     for (uint32_t i = 0; i < SIM_TABS_MAX; i++) {
         struct sim_tab *tab = &c->tabs[i];
-        if (!tab->used || tab->session == 0 || tab->closing) {
+        if (!tab->used || tab->opening || tab->closing) {
             continue;
         }
         found = found != NULL ? found : tab;

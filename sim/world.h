@@ -120,8 +120,7 @@ struct sim_options {
     X(watch_resets)                                                            \
     X(attaches)                                                                \
     X(claims_rejected)                                                         \
-    X(linear_checked)                                                          \
-    X(linear_unknown)
+    X(linear_checked)
 
 #define SIM_COUNTER(name) uint64_t name;
 struct sim_coverage {

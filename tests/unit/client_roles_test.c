@@ -228,11 +228,105 @@ static void many(void **state)
     assert_int_equal(b->members.n, 0);
 }
 
+static void opening(void)
+{
+    (void)pthread_mutex_lock(&b->lock);
+    roles_opening(b);
+    (void)pthread_mutex_unlock(&b->lock);
+}
+
+static void opened(uint64_t session)
+{
+    (void)pthread_mutex_lock(&b->lock);
+    roles_opened(b, session);
+    (void)pthread_mutex_unlock(&b->lock);
+}
+
+static void open_and_grant(uint64_t session)
+{
+    Pb__Event e = about(PB__EVENT_KIND__SESSION_OPENED, session, session);
+    tell(&e);
+    e = about(PB__EVENT_KIND__GRANTED, session + 1, session);
+    tell(&e);
+}
+
+static void nothing_of_a_session_before_its_answer(void **state)
+{
+    (void)state;
+    opening();
+    open_and_grant(10);
+    Pb__Event e = about(PB__EVENT_KIND__SESSION_CLOSED, 12, 10);
+    tell(&e);
+    expect_nothing();
+    opened(10);
+    expect(BATON_ROLE, 10, 0);
+    expect(BATON_GRANTED, 10, 11);
+    expect(BATON_LOST, 10, 11);
+    expect(BATON_SESSION_CLOSED, 10, 0);
+    expect_nothing();
+}
+
+static void sessions_known_already_wait_for_nobody(void **state)
+{
+    (void)state;
+    opening();
+    opened(10);
+    opening();
+    open_and_grant(10);
+    expect(BATON_ROLE, 10, 0);
+    expect(BATON_GRANTED, 10, 11);
+    expect_nothing();
+}
+
+/* There's always one on its way, and nobody waits for that. */
+static void overlapping_opens_starve_nobody(void **state)
+{
+    (void)state;
+    opening();
+    for (uint64_t session = 10; session < 100; session += 10) {
+        opening();
+        open_and_grant(session);
+        expect_nothing();
+        opened(session);
+        expect(BATON_ROLE, session, 0);
+        expect(BATON_GRANTED, session, session + 1);
+        expect_nothing();
+    }
+}
+
+static void an_opening_without_an_answer_holds_nothing_back(void **state)
+{
+    (void)state;
+    opening();
+    opening();
+    open_and_grant(10);
+    opened(0);
+    expect_nothing(); /* it may be the other one's */
+    opened(0);
+    expect(BATON_ROLE, 10, 0);
+    expect(BATON_GRANTED, 10, 11);
+    expect_nothing();
+}
+
+/* What waits when we leave is freed; the sanitizers look. */
+static void what_is_held_at_the_end_is_freed(void **state)
+{
+    (void)state;
+    opening();
+    open_and_grant(10);
+    expect_nothing();
+}
+
 #define WITH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        WITH(nothing_of_a_session_before_its_answer),
+        WITH(sessions_known_already_wait_for_nobody),
+        WITH(overlapping_opens_starve_nobody),
+        WITH(an_opening_without_an_answer_holds_nothing_back),
+        WITH(what_is_held_at_the_end_is_freed),
         WITH(a_session_s_life),
         WITH(group_and_device_are_two),
         WITH(what_the_state_leaves_out_is_gone),
