@@ -134,6 +134,9 @@ static void act_on_disk(struct sim_world *w, const struct sim_action *x)
         w->coverage.disk_full++;
         n->faults.failure = STORE_FAILURE_DISK_FULL;
         break;
+    case SIM_ROT:
+        sim_node_rot(n, (uint32_t)x->v);
+        break;
     default:
         ASSERT(x->verb == SIM_DISK_OK);
         n->faults = (struct sim_disk_faults){.stalled = false};
@@ -261,6 +264,7 @@ void sim_act(struct sim_world *w, const struct sim_action *x)
     case SIM_EIO:
     case SIM_FULL:
     case SIM_DISK_OK:
+    case SIM_ROT:
         if (is_node(w, x->a)) {
             act_on_disk(w, x);
         }
@@ -350,6 +354,9 @@ void sim_action_text(const struct sim_action *x, char *out, size_t out_bytes)
         break;
     case SIM_SLOW_DISK:
         (void)snprintf(out, out_bytes, "disk %s slow %lld", a.text, v);
+        break;
+    case SIM_ROT:
+        (void)snprintf(out, out_bytes, "disk %s rot %lld", a.text, v);
         break;
     case SIM_DRIFT:
         (void)snprintf(out, out_bytes, "clock %s drift %lldppm", a.text, v);

@@ -30,6 +30,7 @@ enum sim_verb {
     SIM_EIO,       /* a's disk fails */
     SIM_FULL,      /* a's disk is full */
     SIM_DISK_OK,   /* a */
+    SIM_ROT,       /* a, which is down: a bit flips in its row number v */
     SIM_DRIFT,     /* a's clock is v ppm fast (slow: negative) */
     SIM_JUMP,      /* a's wall clock goes on by v ms (back: negative) */
     SIM_THROTTLE, /* client a's timers fire at multiples of v ms; 0: as they should */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "sim/action.h"
+#include "sim/amnesia.h"
 #include "sim/client.h"
 
 enum fault {
@@ -28,6 +29,11 @@ enum fault {
     FAULT_CLIENT_PAUSE,
     FAULT_THROTTLE,
     FAULT_TRANSFER,
+    FAULT_SHAPE,
+    FAULT_CLIENT_CLOG,
+    FAULT_WIPE,
+    FAULT_IMAGE,
+    FAULT_ROT,
     FAULTS_N,
 };
 
@@ -70,6 +76,13 @@ void chaos_options(uint64_t seed, struct sim_options *out)
     out->read_bytes = sim_chance(&r, 500) ? sim_magnitude(&r, 64, 65536) : 0;
     out->lease_reads = sim_chance(&r, 300);
     out->calm = sim_chance(&r, 60);
+    out->client_queue_bytes = sim_chance(&r, 500)
+                                  ? 8u << 20
+                                  : sim_magnitude(&r, 288u << 10, 1u << 20);
+    out->events_keep =
+        sim_chance(&r, 500) ? 100000 : (uint32_t)sim_magnitude(&r, 20, 2000);
+    out->sessions_max =
+        sim_chance(&r, 850) ? 4096 : (uint32_t)sim_magnitude(&r, 4, 40);
 }
 
 /* --- what can be hit -------------------------------------------------------------------------------------------------------------------- */
@@ -204,6 +217,25 @@ static void split(struct chaos *c, uint64_t sides, raft_id bridge)
     }
 }
 
+/* Links between nodes are left only along a ring, a chain, or from one to all others. */
+static void shape(struct chaos *c, raft_id center)
+{
+    uint32_t n = c->world->nodes_n;
+    uint64_t which = sim_below(&c->random, 3);
+    for (raft_id a = 1; a <= n; a++) {
+        for (raft_id b = a + 1; b <= n; b++) {
+            bool chained = b == a + 1;
+            bool ringed = chained || (a == 1 && b == n);
+            bool stays = which == 0   ? ringed
+                         : which == 1 ? chained
+                                      : a == center || b == center;
+            if (!stays) {
+                cut_both(c, a, b, true);
+            }
+        }
+    }
+}
+
 static void hit_net(struct chaos *c, enum fault fault)
 {
     struct sim_world *w = c->world;
@@ -220,6 +252,10 @@ static void hit_net(struct chaos *c, enum fault fault)
     case FAULT_BRIDGE:
         w->coverage.partitions++;
         split(c, sim_random(&c->random), n->id);
+        break;
+    case FAULT_SHAPE:
+        w->coverage.partitions++;
+        shape(c, n->id);
         break;
     default:
         w->coverage.one_way_cuts++;
@@ -278,6 +314,18 @@ static void hit_link(struct chaos *c)
     }
 }
 
+/* One way only, mostly: an answer that's late is a right that's shorter. */
+static void hit_client_link(struct chaos *c)
+{
+    uint32_t a = draw_client(c)->host;
+    uint32_t b = draw_node(c)->id;
+    bool out = sim_chance(&c->random, 500);
+    uint32_t from = out ? a : b;
+    uint32_t to = out ? b : a;
+    act(c, SIM_CLOG, from, to, (int64_t)sim_magnitude(&c->random, 1000, SIM_S));
+    later(c, lasts_us(c), unclog, from, to);
+}
+
 static void calm_net(void *arg, uint64_t a, uint64_t b)
 {
     struct chaos *c = arg;
@@ -316,6 +364,34 @@ static void hit_disk(struct chaos *c, enum fault fault)
         act(c, fault == FAULT_DISK_FULL ? SIM_FULL : SIM_EIO, n->id, 0, 0);
     }
     later(c, lasts_us(c), mend_disk, n->id, 0);
+}
+
+/* --- memory -------------------------------------------------------------------------------------------------------------------------------- */
+
+/* Only of one that's down, and not in between. */
+static void lose_memory(struct chaos *c, struct sim_node *n, enum sim_verb verb)
+{
+    if (n->up) {
+        act(c, sim_chance(&c->random, 500) ? SIM_CRASH : SIM_POWER, n->id, 0,
+            0);
+    }
+    act(c, verb, n->id, 0, (int64_t)sim_below(&c->random, 1000));
+    later(c, lasts_us(c), restart, n->id, 0);
+}
+
+static void hit_memory(struct chaos *c, enum fault fault)
+{
+    const struct sim_world *w = c->world;
+    struct sim_node *n = draw_node(c);
+    if (fault == FAULT_WIPE && amnesia_may_wipe(w, n)) {
+        lose_memory(c, n, SIM_WIPE);
+    } else if (fault == FAULT_ROT && amnesia_may_rot(w, n)) {
+        lose_memory(c, n, SIM_ROT);
+    } else if (fault == FAULT_IMAGE && amnesia_may_restore(w, n)) {
+        lose_memory(c, n, SIM_RESTORE);
+    } else if (fault == FAULT_IMAGE && n->image == NULL) {
+        act(c, SIM_IMAGE, n->id, 0, 0);
+    }
 }
 
 /* --- clocks and clients ----------------------------------------------------------------------------------------------------------------- */
@@ -375,7 +451,16 @@ static void hit(struct chaos *c, enum fault fault)
     case FAULT_SPLIT:
     case FAULT_ONE_WAY:
     case FAULT_BRIDGE:
+    case FAULT_SHAPE:
         hit_net(c, fault);
+        break;
+    case FAULT_CLIENT_CLOG:
+        hit_client_link(c);
+        break;
+    case FAULT_WIPE:
+    case FAULT_IMAGE:
+    case FAULT_ROT:
+        hit_memory(c, fault);
         break;
     case FAULT_CLIENT_CUT:
         hit_client_net(c);
@@ -463,17 +548,23 @@ void chaos_free(struct chaos *c)
 
 /* --- healing -------------------------------------------------------------------------------------------------------------------------------- */
 
+/* A majority of all that remembers, and now and then somebody who forgot. */
 void chaos_heal_core(struct chaos *c)
 {
     struct sim_world *w = c->world;
     int64_t core = 0;
-    uint32_t n =
-        (uint32_t)sim_between(&c->random, w->nodes_n / 2 + 1, w->nodes_n);
+    uint32_t n = (uint32_t)sim_between(&c->random, w->nodes_n / 2 + 1,
+                                       w->nodes_n - amnesia_n(w));
     while (n > 0) {
         raft_id id = (raft_id)sim_between(&c->random, 1, w->nodes_n);
-        if ((core & SIM_SET(id)) == 0) {
+        if ((core & SIM_SET(id)) == 0 && !w->nodes[id].forgot) {
             core |= SIM_SET(id);
             n--;
+        }
+    }
+    for (raft_id id = 1; id <= w->nodes_n; id++) {
+        if (w->nodes[id].forgot && sim_chance(&c->random, 500)) {
+            core |= SIM_SET(id);
         }
     }
     act(c, SIM_HEAL, 0, 0, core);

@@ -200,6 +200,19 @@ void sim_disk_set_row(struct sim_disk *d, struct bytes key, struct bytes value)
     put_row(&d->rows, key, value);
 }
 
+bool sim_disk_rot(struct sim_disk *d, uint32_t i)
+{
+    ASSERT(i < d->rows.n);
+    struct bytes *value = &d->rows.at[i].value;
+    if (value->n == 0) {
+        return false;
+    }
+    /* It's our own copy. */
+    uint8_t *data = (uint8_t *)(uintptr_t)value->data;
+    data[value->n / 2] ^= 1u;
+    return true;
+}
+
 uint64_t sim_disk_hash(const struct sim_disk *d)
 {
     return d->checkpoint.hash;

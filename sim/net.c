@@ -250,7 +250,7 @@ static void arrive_frame(struct sim_net *net, struct packet *p)
     uint32_t to = 1 - p->side;
     s->queued[p->side] -= p->n;
     if (s->wants_room[p->side] && s->open[p->side] &&
-        s->queued[p->side] < net->options.queue_bytes / 2) {
+        s->queued[p->side] < net->options.queue_bytes[s->kind] / 2) {
         s->wants_room[p->side] = false;
         net->hooks.room(net->hooks.arg, s, p->side);
     }
@@ -338,7 +338,7 @@ struct sim_stream *sim_net_stream(const struct sim_net *net, uint64_t id)
 uint64_t sim_net_room(const struct sim_net *net, const struct sim_stream *s,
                       uint32_t side)
 {
-    uint64_t most = net->options.queue_bytes;
+    uint64_t most = net->options.queue_bytes[s->kind];
     return s->open[side] && s->queued[side] < most ? most - s->queued[side] : 0;
 }
 

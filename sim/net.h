@@ -21,6 +21,7 @@
 enum sim_stream_kind {
     SIM_PEERS,
     SIM_CLIENT,
+    SIM_STREAM_KINDS,
 };
 
 struct sim_net;
@@ -56,7 +57,7 @@ struct sim_net_options {
     uint64_t seed;
     uint64_t delay_min_us; /* one way */
     uint64_t delay_max_us;
-    uint64_t queue_bytes; /* a stream's bound, each way */
+    uint64_t queue_bytes[SIM_STREAM_KINDS]; /* a stream's bound, each way */
     /* Hostile: of frames between nodes, per mille. */
     uint32_t loss;
     uint32_t twice;

@@ -91,7 +91,7 @@ static void set_options(const struct sim_node *n, struct turn_options *out)
         .namespaces_n = 16,
         .groups_n = 256,
         .devices_n = 1024,
-        .sessions_n = 4096,
+        .sessions_n = o->sessions_max,
         .leases_n = 1024,
         .window_blocks_n = 8192,
         .scope_extras_n = 1024,
@@ -101,7 +101,7 @@ static void set_options(const struct sim_node *n, struct turn_options *out)
     out->entries_bytes = 8u << 20;
     out->entries_n = 4096;
     out->events_bytes = 1u << 20;
-    out->events_keep_n = 100000;
+    out->events_keep_n = o->events_keep;
     out->pending_max = 1024;
     out->reads_max = 1024;
     out->watches_max = 256;
@@ -128,7 +128,7 @@ bool sim_node_start(struct sim_node *n)
     struct turn_options options;
     struct store_boot boot;
     char error[512] = "";
-    if (n->up || !n->machine) {
+    if (n->up || !n->machine || n->refused) {
         return false;
     }
     set_options(n, &options);
@@ -229,14 +229,28 @@ void sim_node_fini(struct sim_node *n)
         sim_disk_free(n->image);
         n->image = NULL;
     }
+    if (n->lost != NULL) {
+        sim_disk_free(n->lost);
+        n->lost = NULL;
+    }
+}
+
+/* What it had before it forgot for the first time is what it promised. */
+static void forget(struct sim_node *n, struct sim_disk *has_now)
+{
+    if (n->lost == NULL) {
+        n->lost = n->disk;
+    } else {
+        sim_disk_free(n->disk);
+    }
+    n->disk = has_now;
+    n->forgot = true;
 }
 
 void sim_node_wipe(struct sim_node *n)
 {
     if (!n->up) {
-        sim_disk_free(n->disk);
-        n->disk = sim_disk_new(1000 + ++n->world->incarnations);
-        n->forgot = true;
+        forget(n, sim_disk_new(1000 + ++n->world->incarnations));
         n->world->coverage.wipes++;
     }
 }
@@ -252,11 +266,20 @@ void sim_node_image(struct sim_node *n)
 void sim_node_restore(struct sim_node *n)
 {
     if (!n->up && n->image != NULL) {
-        sim_disk_free(n->disk);
-        n->disk = n->image;
+        forget(n, n->image);
         n->image = NULL;
-        n->forgot = true;
         n->world->coverage.images++;
+    }
+}
+
+void sim_node_rot(struct sim_node *n, uint32_t row)
+{
+    struct sim_disk_counts counts;
+    sim_disk_counts(n->disk, &counts);
+    if (!n->up && counts.rows_n > 0 &&
+        sim_disk_rot(n->disk, row % counts.rows_n)) {
+        n->forgot = true;
+        n->rotten = true;
     }
 }
 

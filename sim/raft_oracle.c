@@ -260,8 +260,12 @@ void oracle_node_ended(struct sim_node *n, const char *why)
 {
     trace_node_ended(n, why);
     sim_world_note(n->world, 0xA3u, n->id, 0);
-    /* S20: whatever moment it ended at, what it has on disk is whole: our disks fail, but they don't lie. */
-    if (n->turn == NULL && !n->up && strstr(why, "remove this node") != NULL) {
+    /* S20: whatever moment it ended at, what it has on disk is whole: our disks fail, but they don't lie, unless we made them. */
+    if (n->turn == NULL && !n->up && n->rotten) {
+        n->world->coverage.crc_reject += !n->refused;
+        n->refused = true;
+    } else if (n->turn == NULL && !n->up &&
+               strstr(why, "remove this node") != NULL) {
         sim_world_fail(n->world, SIM_UNSAFE, "S20",
                        "node %u doesn't start from its own data: %s", n->id,
                        why);
@@ -310,8 +314,11 @@ static uint32_t media_with(const struct sim_world *w,
         raft_term term = 0;
         uint64_t chain = 0;
         struct sim_disk_counts counts;
-        sim_disk_counts(node->disk, &counts);
-        bool has = sim_disk_entry(node->disk, index, &term, &chain) &&
+        /* Of a node that forgot, what it had: a minority of those doesn't take back what is committed. */
+        const struct sim_disk *disk =
+            node->lost != NULL ? node->lost : node->disk;
+        sim_disk_counts(disk, &counts);
+        bool has = sim_disk_entry(disk, index, &term, &chain) &&
                    term == e->term && chain == e->chain;
         n += has || index < counts.first;
     }

@@ -61,9 +61,10 @@ static bool parse_hostile(struct words *p, struct step *s)
 
 static bool parse_disk(struct words *p, struct step *s)
 {
-    static const char *const words[] = {"stall", "slow", "eio", "full", "ok"};
+    static const char *const words[] = {"stall", "slow", "eio",
+                                        "full",  "ok",   "rot"};
     static const enum sim_verb acts[] = {SIM_STALL, SIM_SLOW_DISK, SIM_EIO,
-                                         SIM_FULL, SIM_DISK_OK};
+                                         SIM_FULL,  SIM_DISK_OK,   SIM_ROT};
     uint32_t which = 0;
     uint64_t factor = 0;
     if (!words_target(p, &s->a) || !words_word(p, "what happens to the disk",
@@ -71,8 +72,8 @@ static bool parse_disk(struct words *p, struct step *s)
         return false;
     }
     s->act = acts[which];
-    if (s->act == SIM_SLOW_DISK) {
-        if (!words_number(p, 1, 100000, &factor)) {
+    if (s->act == SIM_SLOW_DISK || s->act == SIM_ROT) {
+        if (!words_number(p, s->act == SIM_ROT ? 0 : 1, 100000, &factor)) {
             return false;
         }
         s->v = (int64_t)factor;
@@ -376,6 +377,9 @@ enum setting {
     SET_KEEP,
     SET_CHUNK,
     SET_LEASE_READS,
+    SET_QUEUE,
+    SET_EVENTS,
+    SET_SESSIONS,
     SETTINGS_N,
 };
 
@@ -418,6 +422,12 @@ static bool parse_setting(struct words *p, enum setting which)
         return words_number(p, 0, 1 << 20, &o->read_bytes);
     case SET_LEASE_READS:
         return words_switch(p, &o->lease_reads);
+    case SET_QUEUE:
+        return words_number(p, 288u << 10, 64u << 20, &o->client_queue_bytes);
+    case SET_EVENTS:
+        return words_u32(p, 1, 1000000, &o->events_keep);
+    case SET_SESSIONS:
+        return words_u32(p, 1, 4096, &o->sessions_max);
     case SETTINGS_N:
         break;
     }
@@ -427,9 +437,9 @@ static bool parse_setting(struct words *p, enum setting which)
 static bool parse_set(struct words *p)
 {
     static const char *const words[SETTINGS_N] = {
-        "election",   "heartbeat", "ttl",   "groups",
-        "devices",    "drift",     "delay", "disk",
-        "checkpoint", "keep",      "chunk", "lease-reads"};
+        "election", "heartbeat",   "ttl",   "groups",     "devices",
+        "drift",    "delay",       "disk",  "checkpoint", "keep",
+        "chunk",    "lease-reads", "queue", "events",     "sessions"};
     uint32_t which = 0;
     do {
         if (!words_word(p, "a setting", words, countof(words), &which) ||
@@ -533,6 +543,9 @@ static void defaults(struct scenario *s)
         .disk_max_us = 1000,
         .checkpoint_entries = 200,
         .log_keep_entries = 100,
+        .client_queue_bytes = 8u << 20,
+        .events_keep = 100000,
+        .sessions_max = 4096,
     };
 }
 

@@ -78,6 +78,9 @@ static void tell(struct shrinking *s, const struct tale *t)
         (unsigned long long)o->disk_max_us);
     say(s, "set checkpoint %u keep %u chunk %llu\n", o->checkpoint_entries,
         o->log_keep_entries, (unsigned long long)o->read_bytes);
+    say(s, "set queue %llu events %u sessions %u\n",
+        (unsigned long long)o->client_queue_bytes, o->events_keep,
+        o->sessions_max);
     say(s, "seeds %llu\nlast %lluus\n", (unsigned long long)o->seed,
         (unsigned long long)o->chaos_us);
     if (t->settles) {

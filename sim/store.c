@@ -60,6 +60,9 @@ struct store {
     struct sim_store_hooks hooks;
 };
 
+/* It has no pages. */
+const char *const sim_store_never[] = {"torn_meta", "map_full", NULL};
+
 /* --- batches ----------------------------------------------------------------------------------------------------------- */
 
 static struct batch *batch_new(uint64_t number)

@@ -34,6 +34,8 @@ void sim_disk_counts(const struct sim_disk *d, struct sim_disk_counts *out);
 void sim_disk_row(const struct sim_disk *d, uint32_t i, struct bytes *out_key,
                   struct bytes *out_value);
 void sim_disk_set_row(struct sim_disk *d, struct bytes key, struct bytes value);
+/* A bit of that row flips; false: this disk's don't. */
+bool sim_disk_rot(struct sim_disk *d, uint32_t i);
 /* The checkpoint's state hash, and another one in its place. */
 uint64_t sim_disk_hash(const struct sim_disk *d);
 void sim_disk_set_hash(struct sim_disk *d, uint64_t hash);
@@ -66,6 +68,8 @@ void sim_store_set_read_bytes(struct store *s, uint64_t bytes_max);
 /* The process ends while what was begun, `n` as sim_store_begin() said, is being written: all of it gets there, or it's left to the disk
  * how much, if that's more than nothing. True: all of it got there. */
 bool sim_store_cut(struct store *s, uint32_t n, bool whole);
+/* Counters of coverage (sim/world.h) that can't rise with this store; NULL behind the last. docs/simulation.md says why. */
+extern const char *const sim_store_never[];
 /* True if store_next() has something. */
 bool sim_store_has_news(const struct store *s);
 /* The next write fails, and everything after it. */

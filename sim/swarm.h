@@ -30,7 +30,7 @@ struct swarm_result {
     struct sim_result failures[SWARM_FAILED_MAX];
     uint32_t failures_n;
     /* What should have happened and didn't, in words; empty: nothing. */
-    char missing[512];
+    char missing[1024];
 };
 
 void swarm_run(const struct swarm *s, struct swarm_result *out);

@@ -10,6 +10,8 @@
 #define DIAL_US       (5 * SIM_S) /* as hello_ms */
 #define REDIAL_MIN_US (20 * SIM_MS)
 #define REDIAL_MAX_US (1 * SIM_S)
+/* Up for so long, its next redial is quick again; a stream that's sent away at once isn't (transport/peers.c). */
+#define STEADY_US (2 * SIM_S)
 
 struct sim_input {
     struct sim_input *after;
@@ -140,6 +142,10 @@ static void redial(void *arg, uint64_t peer, uint64_t serial)
 static void redial_later(struct sim_node *n, raft_id peer)
 {
     struct sim_peer *p = &n->peers[peer];
+    if (p->up_us != 0 && n->world->now_us >= p->up_us + STEADY_US) {
+        p->backoff_us = 0;
+    }
+    p->up_us = 0;
     uint64_t us = p->backoff_us == 0 ? REDIAL_MIN_US : p->backoff_us;
     p->backoff_us = min_u64(us * 2, REDIAL_MAX_US);
     sim_world_later(
@@ -156,6 +162,7 @@ static void give_up(void *arg, uint64_t peer, uint64_t stream)
     if (n->up && p->out != NULL && p->out->id == stream && p->out->dialing) {
         sim_net_close(n->world->net, p->out, 0, "no connection in time");
         p->out = NULL;
+        p->unreachable = true;
         redial_later(n, (raft_id)peer);
     }
 }
@@ -256,7 +263,7 @@ bool sim_node_accept(struct sim_node *n, struct sim_stream *s)
     p->in = s;
     push_peer(n, TRANSPORT_PEER_HELLO, s->hosts[0]);
     /* It wasn't there, and now it is. */
-    if (p->wanted && p->out == NULL) {
+    if (p->wanted && p->out == NULL && p->unreachable) {
         p->backoff_us = 0;
         redial_later(n, s->hosts[0]);
     }
@@ -269,7 +276,8 @@ void sim_node_up(struct sim_node *n, struct sim_stream *s)
     if (!n->up || p->out != s) {
         return;
     }
-    p->backoff_us = 0;
+    p->up_us = n->world->now_us;
+    p->unreachable = false;
     push_peer(n, TRANSPORT_PEER_UP, s->hosts[1]);
 }
 
@@ -318,6 +326,7 @@ void sim_node_down(struct sim_node *n, struct sim_stream *s, uint32_t side,
         return;
     }
     p->out = NULL;
+    p->unreachable = p->up_us == 0;
     push_peer(n, TRANSPORT_PEER_DOWN, s->hosts[1]);
     if (p->wanted) {
         redial_later(n, s->hosts[1]);

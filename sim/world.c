@@ -112,7 +112,8 @@ struct sim_world *sim_world_new(const struct sim_options *options)
         .seed = options->seed,
         .delay_min_us = options->delay_min_us,
         .delay_max_us = options->delay_max_us,
-        .queue_bytes = 8u << 20,
+        .queue_bytes = {[SIM_PEERS] = 8u << 20,
+                        [SIM_CLIENT] = options->client_queue_bytes},
     };
     const struct sim_net_hooks hooks = {.arg = w,
                                         .accept = on_accept,

@@ -65,6 +65,9 @@ struct sim_options {
     uint32_t log_keep_entries;
     uint64_t
         read_bytes; /* of the store, at a time: how many parts a snapshot has; 0: as asked */
+    uint64_t client_queue_bytes; /* that a client's stream holds, each way */
+    uint32_t events_keep;  /* revisions of history that are kept, at least */
+    uint32_t sessions_max; /* in the cluster */
     bool lease_reads;
     bool calm;   /* no faults */
     bool linear; /* histories are checked, whichever seed it is */
@@ -82,6 +85,9 @@ struct sim_options {
     X(kept_unacknowledged)                                                     \
     X(wipes)                                                                   \
     X(images)                                                                  \
+    X(crc_reject)                                                              \
+    X(torn_meta)                                                               \
+    X(map_full)                                                                \
     X(restarts)                                                                \
     X(pauses)                                                                  \
     X(suspends)                                                                \
@@ -155,6 +161,8 @@ struct sim_peer {
     struct sim_stream *out; /* that we dialled */
     struct sim_stream *in;  /* that it dialled */
     uint64_t backoff_us;
+    uint64_t up_us;       /* since when `out` is open */
+    bool unreachable;     /* it was dialled in vain, last */
     uint64_t dial_serial; /* tells a redial that was overtaken */
 };
 
@@ -173,11 +181,14 @@ struct sim_node {
     bool join;
     bool
         forgot; /* its disk was wiped, or an older image took its place: the others must notice */
+    bool rotten;  /* what its disk has is damaged: it must notice itself */
+    bool refused; /* and did: nobody starts it any more */
     bool stopping;
     struct sim_clock clock;
     struct sim_random random;
     struct sim_disk *disk;
     struct sim_disk *image; /* an old copy of it; NULL: none */
+    struct sim_disk *lost;  /* what it had and forgot; NULL: nothing */
     struct store *store;
     struct transport *transport;
     struct turn *turn;
@@ -212,6 +223,8 @@ void sim_node_wipe(struct sim_node *n);
 /* Keeps a copy of its disk; puts that in the place of the disk of a node that's down. */
 void sim_node_image(struct sim_node *n);
 void sim_node_restore(struct sim_node *n);
+/* A bit of its disk flips, in the row with that number, of a node that's down. */
+void sim_node_rot(struct sim_node *n, uint32_t row);
 /* By its own word. */
 bool sim_node_leads(const struct sim_node *n);
 void sim_node_fini(struct sim_node *n);

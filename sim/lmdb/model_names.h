@@ -2,6 +2,7 @@
 #ifndef SIM_LMDB_MODEL_NAMES_H
 #define SIM_LMDB_MODEL_NAMES_H
 
+#define sim_store_never          model_never
 #define sim_store_open           model_open
 #define sim_store_observe        model_observe
 #define sim_store_crash          model_crash

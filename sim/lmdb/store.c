@@ -92,6 +92,8 @@ broken(const char *format, ...)
     assert_failed(text, "sim/lmdb/store.c", __LINE__, "store");
 }
 
+const char *const sim_store_never[] = {"crc_reject", NULL};
+
 /* --- disks --------------------------------------------------------------------------------------------------------------------- */
 
 void wrap_sim_disk_free(struct sim_disk *d) WRAP_OF(sim_disk_free);
@@ -101,6 +103,7 @@ struct sim_disk *wrap_sim_disk_copy(const struct sim_disk *d)
 struct sim_disk *real_sim_disk_copy(const struct sim_disk *d)
     REAL_OF(sim_disk_copy);
 void wrap_sim_disk_power_off(struct sim_disk *d) WRAP_OF(sim_disk_power_off);
+bool wrap_sim_disk_rot(struct sim_disk *d, uint32_t i) WRAP_OF(sim_disk_rot);
 
 void wrap_sim_disk_free(struct sim_disk *d)
 {
@@ -129,6 +132,15 @@ static void lose_power(struct calls_disk *d)
     struct sim_random r =
         sim_random_of(w->options.seed, SIM_FOR_MEDIA, ++streams);
     calls_disk_power_loss(d, &r, &lost);
+    w->coverage.torn_meta += lost.sectors > 0 && lost.kept > 0;
+}
+
+/* Bits of what the model holds don't flip: the real store's own checksums are looked at by tests/unit/store_refuse_test.c. */
+bool wrap_sim_disk_rot(struct sim_disk *d, uint32_t i)
+{
+    (void)d;
+    (void)i;
+    return false;
 }
 
 void wrap_sim_disk_power_off(struct sim_disk *d)
@@ -222,6 +234,7 @@ int real_mdb_env_set_mapsize(MDB_env *env, size_t bytes)
 int wrap_mdb_env_set_mapsize(MDB_env *env, size_t bytes)
 {
     bool first = bytes == MAP_BYTES && !maps_grow;
+    sim_world_now()->coverage.map_full += !first;
     maps_grow = true;
     return real_mdb_env_set_mapsize(env, first ? FIRST_MAP_BYTES : bytes);
 }
