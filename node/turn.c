@@ -31,6 +31,7 @@ void turn_options_default(struct turn_options *out)
     out->reads_max = 1u << 16;
     out->watches_max = 1u << 16;
     out->watches_per_connection_max = 1024;
+    out->watch_room_bytes = WATCH_ROOM_BYTES;
     out->log_level = 2;
 }
 

@@ -59,6 +59,7 @@ struct turn_options {
     uint32_t reads_max;      /* reads that wait; a power of two */
     uint32_t watches_max;
     uint32_t watches_per_connection_max;
+    uint64_t watch_room_bytes; /* watch_env.room_bytes */
     int log_level; /* lines above it aren't even made; 0 error .. 3 debug */
     void (*log)(void *arg, int level,
                 const char *line); /* as transport_options.log */

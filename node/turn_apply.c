@@ -22,6 +22,7 @@ struct watch_env turn_watch_env(struct turn *t)
         .applied = t->applied,
         .horizon = t->horizon,
         .read_tag = TAG(TAG_WATCH, 0),
+        .room_bytes = t->options.watch_room_bytes,
     };
 }
 

@@ -3,9 +3,6 @@
 #include "node/turn_state.h"
 #include "node/watch_state.h"
 
-/* Room that a connection must have before the walk goes on: what a part takes at most (with the longest names, a scope's row takes
- * 850 bytes and a session's 700), and the events that happen meanwhile need some too. It's far below a frame's bound. */
-#define ROOM_BYTES    (256u << 10)
 #define PART_ROWS_MAX 128u
 #define READ_BYTES    (256u << 10)
 
@@ -21,7 +18,7 @@ void watch_begin_state(struct watches *ws, uint32_t slot, bool reset)
 /* If not, the loop is woken when there is. */
 static bool has_room(const struct watch_env *env, const struct watch *w)
 {
-    if (transport_room(env->transport, w->conn) >= ROOM_BYTES) {
+    if (transport_room(env->transport, w->conn) >= env->room_bytes) {
         return true;
     }
     transport_want_room(env->transport, w->conn);

@@ -22,6 +22,10 @@
 
 struct watches;
 
+/* Room that a connection must have before a watch goes on: what a part takes at most (with the longest names, a scope's row takes
+ * 850 bytes and a session's 700), and the events that happen meanwhile need some too. It's far below a frame's bound. */
+#define WATCH_ROOM_BYTES (256u << 10)
+
 struct watch_env {
     struct transport *transport;
     struct store *store;
@@ -34,6 +38,8 @@ struct watch_env {
     uint64_t applied;
     uint64_t horizon;  /* oldest revision still on disk or in memory */
     uint64_t read_tag; /* tag of store reads: the watch's slot is added */
+    uint64_t
+        room_bytes; /* WATCH_ROOM_BYTES, but where names are known to be short */
 };
 
 /* NULL if there's no memory. */

@@ -270,6 +270,8 @@ uint64_t raft_last_contact_ms(
     const struct raft *
         r); /* when a follower last heard its leader, or a leader a quorum; the start, if it never did since */
 bool raft_contacted(const struct raft *r); /* did it since the start? */
+/* The oldest round that reads wait for; 0: none is on its way. */
+uint64_t raft_read_waits(const struct raft *r);
 
 struct raft_peer_view {
     raft_id id;

@@ -83,6 +83,11 @@ enum baton_status raft_read(struct raft *r, const struct raft_in *in,
     return BATON_OK;
 }
 
+uint64_t raft_read_waits(const struct raft *r)
+{
+    return r->reads_n > 0 ? r->reads[0].round : 0;
+}
+
 void raft_reads_fail(struct raft *r, struct raft_out *out)
 {
     if (r->reads_n > 0 || r->reads_open) {

@@ -76,9 +76,8 @@ void chaos_options(uint64_t seed, struct sim_options *out)
     out->read_bytes = sim_chance(&r, 500) ? sim_magnitude(&r, 64, 65536) : 0;
     out->lease_reads = sim_chance(&r, 300);
     out->calm = sim_chance(&r, 60);
-    out->client_queue_bytes = sim_chance(&r, 500)
-                                  ? 8u << 20
-                                  : sim_magnitude(&r, 288u << 10, 1u << 20);
+    out->client_queue_bytes =
+        sim_chance(&r, 500) ? 8u << 20 : sim_magnitude(&r, 64u << 10, 1u << 20);
     out->events_keep =
         sim_chance(&r, 500) ? 100000 : (uint32_t)sim_magnitude(&r, 20, 2000);
     out->sessions_max =
@@ -410,9 +409,26 @@ static void hit_clock(struct chaos *c, enum fault fault)
         (int64_t)sim_below(&c->random, 2ull * ppm + 1) - (int64_t)ppm);
 }
 
+/* It wakes just about when its lease ends. */
+static uint64_t until_expiry_us(struct chaos *c,
+                                const struct sim_client *client)
+{
+    uint64_t ttl_us = c->world->options.ttl_ms * SIM_MS;
+    uint64_t heard_us = c->world->now_us;
+    if (client->up && client->baton->lease.phase == LEASE_LIVE) {
+        heard_us =
+            sim_clock_when_us(&client->clock, client->baton->lease.proven_ms);
+    }
+    uint64_t since_us = c->world->now_us - min_u64(heard_us, c->world->now_us);
+    return sim_between(&c->random, 0, SIM_S / 4) +
+           (ttl_us > since_us ? ttl_us - since_us : 0);
+}
+
 static void hit_client(struct chaos *c, enum fault fault)
 {
-    uint32_t host = draw_client(c)->host;
+    const struct sim_client *client = draw_client(c);
+    uint32_t host = client->host;
+    uint64_t us = lasts_us(c);
     enum sim_verb over = SIM_THROTTLE;
     if (fault == FAULT_CLIENT_KILL) {
         act(c, SIM_CRASH, host, 0, 0);
@@ -420,11 +436,12 @@ static void hit_client(struct chaos *c, enum fault fault)
     } else if (fault == FAULT_CLIENT_PAUSE) {
         act(c, SIM_PAUSE, host, 0, 0);
         over = SIM_RESUME;
+        us = sim_chance(&c->random, 300) ? until_expiry_us(c, client) : us;
     } else {
         act(c, SIM_THROTTLE, host, 0,
             sim_chance(&c->random, 500) ? 1000 : 60000);
     }
-    later(c, lasts_us(c), undo, over, host);
+    later(c, us, undo, over, host);
 }
 
 static void transfer(struct chaos *c)

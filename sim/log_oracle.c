@@ -5,6 +5,7 @@
 
 #include "proto/codec.h"
 #include "session/registry.h"
+#include "sim/cover.h"
 #include "sim/oracle.h"
 #include "sim/raft_seen.h"
 #include "sim/random.h"
@@ -14,6 +15,7 @@ void log_oracle_fini(struct log_oracle *o)
     free(o->at);
     facts_fini(&o->done);
     facts_fini(&o->expired);
+    facts_fini(&o->asked);
     *o = (struct log_oracle){.n = 0};
 }
 
@@ -50,6 +52,7 @@ void log_oracle_entry(struct log_oracle *o, const struct store_entry *e,
         s->expire = true;
         s->lease = c->expire_lease->lease;
         s->renewals = c->expire_lease->renewals;
+        cover_expiry(sim_world_now(), s->lease);
     }
 }
 
@@ -114,6 +117,41 @@ void log_oracle_applied(struct log_oracle *o, struct sim_node *n,
         check_expire(n, s, revision);
     } else if (s->sequence != 0) {
         check_once(o, n, s, revision);
+    }
+}
+
+/* A lease that was to be ended lives on, since it gave proof of life in between. */
+static bool expiry_was_overtaken(const struct sim_node *n, const struct said *s)
+{
+    struct lease_view lease;
+    return registry_lease(turn_registry(n->turn), s->lease, &lease) ==
+               BATON_OK &&
+           !lease.ended && lease.renewals != s->renewals;
+}
+
+static void count_settled(struct log_oracle *o, const struct sim_node *n,
+                          raft_index index, const struct said *s)
+{
+    struct sim_coverage *coverage = &n->world->coverage;
+    if (s->expire) {
+        coverage->expire_refused_seq += expiry_was_overtaken(n, s);
+    } else if (s->sequence != 0) {
+        uint64_t key = sim_mix(s->lease, s->sequence, 14);
+        raft_index first = facts_first(&o->asked, key, index);
+        coverage->dedupe_hit_after_failover +=
+            first != index && o->at[first - 1].term != s->term;
+    }
+}
+
+void log_oracle_settled(struct log_oracle *o, const struct sim_node *n)
+{
+    const struct raft_oracle *raft = n->world->raft;
+    raft_index applied = min_u64(turn_applied(n->turn), raft->committed_n);
+    for (; o->settled < applied; o->settled++) {
+        const struct said *s = said_at(o, o->settled + 1);
+        if (s->term == raft->committed[o->settled].term) {
+            count_settled(o, n, o->settled + 1, s);
+        }
     }
 }
 

@@ -24,6 +24,10 @@ struct log_oracle {
     struct facts done;
     /* lease -> the revision at which time ended it */
     struct facts expired;
+    /* (lease, sequence) -> the first committed entry that asked for it */
+    struct facts asked;
+    raft_index
+        settled; /* looked at up to here, once some node had applied it */
 };
 
 void log_oracle_fini(struct log_oracle *o);
@@ -32,6 +36,8 @@ void log_oracle_entry(struct log_oracle *o, const struct store_entry *e,
                       struct arena *scratch);
 /* False: another entry is there, or it isn't known. */
 bool log_oracle_is_config(const struct log_oracle *o, struct raft_pos at);
+/* What a node has applied may be the first to be: what came to nothing is counted. */
+void log_oracle_settled(struct log_oracle *o, const struct sim_node *n);
 /* A node applied the entry at this revision, just now, and it had events. */
 void log_oracle_applied(struct log_oracle *o, struct sim_node *n,
                         raft_index revision);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sim/cover.h"
 #include "sim/oracle.h"
 #include "sim/transport.h"
 #include "sim/world.h"
@@ -105,6 +106,9 @@ static void set_options(const struct sim_node *n, struct turn_options *out)
     out->pending_max = 1024;
     out->reads_max = 1024;
     out->watches_max = 256;
+    /* Half of what a stream holds; the load's names are short. */
+    out->watch_room_bytes =
+        min_u64(out->watch_room_bytes, o->client_queue_bytes / 2);
     out->watches_per_connection_max = 16;
     out->members_n = o->nodes_n;
     for (uint32_t i = 0; i < o->nodes_n; i++) {
@@ -321,6 +325,9 @@ static void written(void *arg, uint64_t serial, uint64_t b)
         return; /* sim_node_disk() goes on when they're over */
     }
     if (n->faults.failure != STORE_FAILURE_NONE) {
+        n->world->coverage.enospc_leader +=
+            n->faults.failure == STORE_FAILURE_DISK_FULL &&
+            !sim_store_failed(n->store) && sim_node_leads(n);
         sim_store_fail(n->store, n->faults.failure,
                        n->faults.failure == STORE_FAILURE_DISK_FULL
                            ? "writing failed: the disk is full"
@@ -383,6 +390,8 @@ static bool after_turn(struct sim_node *n)
     const char *fatal = turn_fatal(n->turn);
     char why[512];
     if (fatal != NULL) {
+        n->world->coverage.eio_abort +=
+            sim_store_failed(n->store) && n->faults.failure == STORE_FAILURE_IO;
         (void)snprintf(why, sizeof why, "%s", fatal);
         take_down(n, false);
         ended(n, why);
@@ -398,6 +407,15 @@ static bool after_turn(struct sim_node *n)
         return false;
     }
     return true;
+}
+
+static void taken(struct sim_node *n, const struct transport_input *input)
+{
+    if (input->type == TRANSPORT_PEER_FRAME) {
+        cover_peer_takes(n, input->body);
+    } else if (input->type == TRANSPORT_CLIENT_FRAME) {
+        cover_client_takes(n, input->conn, input->body);
+    }
 }
 
 static void one_turn(struct sim_node *n)
@@ -416,6 +434,7 @@ static void one_turn(struct sim_node *n)
     while (inputs < INPUTS_A_TURN &&
            sim_transport_next(n->transport, room, &input)) {
         turn_clock(n->turn, now_ms(n));
+        taken(n, &input);
         turn_input(n->turn, &input);
         inputs++;
     }

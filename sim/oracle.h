@@ -19,8 +19,9 @@ void oracle_node_ended(struct sim_node *n, const char *why);
 void oracle_turn(struct sim_node *n);
 void oracle_stored(struct sim_node *n);
 void oracle_peer_send(struct sim_node *n, raft_id to, struct bytes body);
-/* To a client, or whoever else has a number of a host. */
-void oracle_client_send(struct sim_node *n, uint32_t host, struct bytes body);
+/* To a client. */
+void oracle_client_send(struct sim_node *n, const struct sim_stream *s,
+                        struct bytes body);
 /* The highest index that is known to be committed, by anybody. */
 raft_index oracle_committed(const struct sim_world *w);
 /* All that's up has applied the same, and everything: L5. False: not yet. */
@@ -54,6 +55,8 @@ void oracle_watch_event(struct sim_client *c, const Pb__Event *e);
 
 /* Whoever holds a scope, by the log, believes to; but for those who are down or paused. */
 bool oracle_all_told(const struct sim_world *w);
+/* At the end: what became of calls whose clients weren't told. */
+void oracle_end_unknown(struct sim_world *w);
 /* At the end: what must have been told, was. */
 void oracle_end(struct sim_world *w);
 /* True milliseconds that two clients believed in one scope at once. */

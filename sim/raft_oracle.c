@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "proto/codec.h"
+#include "sim/cover.h"
 #include "sim/oracle.h"
 #include "sim/raft_seen.h"
 #include "sim/trace.h"
@@ -152,6 +153,7 @@ static void on_install(void *arg, const struct store_checkpoint *c)
     struct shadow *s = &raft_seen_of(n)->log;
     const struct entry_id *held = raft_seen_entry(s, c->pos.index);
     n->world->coverage.snapshots_installed++;
+    cover_installs(n, c->pos.index);
     /* R17: never what is known already, let alone less. */
     raft_index commit = raft_commit(turn_raft(n->turn));
     if (c->pos.index <= commit) {
@@ -233,6 +235,7 @@ void oracle_node_started(struct sim_node *n, const struct store_boot *boot)
         check_entry(n, i, term, chain);
     }
     *seen = (struct node_seen){.log = log, .term = boot->term};
+    cover_started(n);
     n->world->coverage.restarts += boot->boot > 1;
     sim_world_note(n->world, 0xA1u, n->id, boot->boot);
     if (n->world->log != NULL || n->world->trace != NULL) {
@@ -253,6 +256,7 @@ void oracle_node_started(struct sim_node *n, const struct store_boot *boot)
 
 void oracle_node_down(struct sim_node *n)
 {
+    cover_down(n);
     sim_world_note(n->world, 0xA2u, n->id, 0);
 }
 
@@ -293,6 +297,7 @@ static bool is_about_who_forgot(const struct sim_world *w, const char *line)
 void oracle_log(struct sim_node *n, int level, const char *line)
 {
     struct sim_world *w = n->world;
+    cover_log(n, line);
     if (level == 0 && strncmp(line, "alarm ", 6) == 0 &&
         strstr(line, "deposed leader") == NULL && !n->forgot &&
         !is_about_who_forgot(w, line)) {
@@ -504,7 +509,9 @@ void oracle_turn(struct sim_node *n)
         seen->led_ms = sim_clock_ms(&n->clock, n->world->now_us);
     }
     check_commit(n, seen);
+    log_oracle_settled(&n->world->raft->log, n);
     check_config(n, seen);
+    cover_turn(n);
     check_disk(n, seen);
     seen->dropped.term = 0;
     struct store_stats stats;

@@ -7,6 +7,7 @@
 
 #include "sim/action.h"
 #include "sim/chaos.h"
+#include "sim/cover.h"
 #include "sim/history.h"
 #include "sim/oracle.h"
 #include "sim/trace.h"
@@ -24,6 +25,7 @@ static void fill_in(struct sim_world *w, struct sim_result *out)
     w->coverage.frames_doubled = net.doubled;
     w->coverage.frames_overtaken = net.overtaken;
     w->coverage.frames_held = net.held;
+    cover_end(w);
     trace_end(w);
     out->failure = w->failure;
     out->coverage = w->coverage;

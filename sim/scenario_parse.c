@@ -423,7 +423,7 @@ static bool parse_setting(struct words *p, enum setting which)
     case SET_LEASE_READS:
         return words_switch(p, &o->lease_reads);
     case SET_QUEUE:
-        return words_number(p, 288u << 10, 64u << 20, &o->client_queue_bytes);
+        return words_number(p, 64u << 10, 64u << 20, &o->client_queue_bytes);
     case SET_EVENTS:
         return words_u32(p, 1, 1000000, &o->events_keep);
     case SET_SESSIONS:

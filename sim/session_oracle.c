@@ -32,6 +32,7 @@ void session_oracle_free(struct session_oracle *o)
     }
     free(o->sessions);
     free(o->told);
+    free(o->unknown);
     free(o->memory);
     free(o);
 }
@@ -168,6 +169,7 @@ static void on_granted(struct session_oracle *o, const Pb__Event *e,
                        e->reason == PB__GRANT_REASON__GRANT_SUCCESSION;
     scope->by_expiry_of = e->previous_session;
     scope->epoch = e->epoch;
+    w->coverage.epoch_gt_10 += ++scope->grants_n == 11;
     put_reign(scope, e->revision, e->session, e->epoch);
 }
 
@@ -231,6 +233,10 @@ static void on_event(struct session_oracle *o, const Pb__Event *e)
         break;
     case PB__EVENT_KIND__VACATED:
         put_reign(scope, e->revision, 0, scope->epoch);
+        break;
+    case PB__EVENT_KIND__HANDOFF_FAILED:
+        o->world->coverage.handoff_dead_target +=
+            e->cause == PB__CAUSE__CAUSE_GONE;
         break;
     case PB__EVENT_KIND__CLAIM_REJECTED:
         o->world->coverage.claims_rejected++;
@@ -343,14 +349,16 @@ static void check_open(struct sim_client *c, const struct sim_op *op,
     }
 }
 
-/* "Nothing was done" must be true. */
-static void check_undone(struct sim_client *c, const struct sim_op *op)
+/* "Nothing was done" must be true: S16. S19: what would pass a limit is refused whole. */
+static void check_undone(struct sim_client *c, const struct sim_op *op,
+                         enum baton_status status)
 {
     const struct session_oracle *o = c->world->sessions;
     for (uint32_t i = o->sessions_n; i > 0; i--) {
         const struct session_seen *s = &o->sessions[i - 1];
         if (s->client == c->number && s->serial == op->tag) {
-            sim_world_fail(c->world, SIM_UNSAFE, "S16",
+            sim_world_fail(c->world, SIM_UNSAFE,
+                           status == BATON_LIMIT ? "S19" : "S16",
                            "client %u was told that nothing was done, but its "
                            "tab is session %llu",
                            c->number, (unsigned long long)s->id);
@@ -368,6 +376,10 @@ static void count_answer(struct sim_client *c, const struct sim_op *op,
     case BATON_UNKNOWN:
         w->coverage.ops_unknown++;
         return;
+    case BATON_LIMIT:
+        w->coverage.limits_refused++;
+        w->coverage.ops_refused++;
+        break;
     case BATON_NO_QUORUM:
     case BATON_UNAVAILABLE:
     case BATON_BUSY:
@@ -389,6 +401,37 @@ static void count_answer(struct sim_client *c, const struct sim_op *op,
     }
 }
 
+static void put_unknown(struct sim_client *c, const struct sim_op *op)
+{
+    struct session_oracle *o = c->world->sessions;
+    if (op->kind != SIM_OP_OPEN) {
+        return;
+    }
+    if (o->unknown_n == o->unknown_capacity) {
+        o->unknown_capacity =
+            o->unknown_capacity == 0 ? 64 : o->unknown_capacity * 2;
+        o->unknown =
+            realloc(o->unknown, o->unknown_capacity * sizeof *o->unknown);
+        ASSERT(o->unknown != NULL);
+    }
+    o->unknown[o->unknown_n++] =
+        (struct unknown_open){c->number, (uint32_t)op->tag};
+}
+
+void oracle_end_unknown(struct sim_world *w)
+{
+    const struct session_oracle *o = w->sessions;
+    for (uint32_t u = 0; u < o->unknown_n; u++) {
+        bool done = false;
+        for (uint32_t i = 0; i < o->sessions_n && !done; i++) {
+            done = o->sessions[i].client == o->unknown[u].client &&
+                   o->sessions[i].serial == o->unknown[u].serial;
+        }
+        w->coverage.unknown_outcome_applied += done;
+        w->coverage.unknown_outcome_lost += !done;
+    }
+}
+
 void oracle_op_end(struct sim_client *c, const struct sim_op *op,
                    const struct baton_reply *reply)
 {
@@ -399,8 +442,12 @@ void oracle_op_end(struct sim_client *c, const struct sim_op *op,
     count_answer(c, op, reply->status);
     sim_history_end(w->history, c, op, reply);
     trace_call(c, op, (int)reply->status);
-    if (reply->status == BATON_NO_QUORUM && op->kind == SIM_OP_OPEN) {
-        check_undone(c, op);
+    if (reply->status == BATON_UNKNOWN) {
+        put_unknown(c, op);
+    }
+    if ((reply->status == BATON_NO_QUORUM || reply->status == BATON_LIMIT) &&
+        op->kind == SIM_OP_OPEN) {
+        check_undone(c, op, reply->status);
     }
     bool answered =
         reply->status == BATON_OK || reply->status == BATON_NOT_FOUND;
@@ -447,6 +494,7 @@ void oracle_op_lost(struct sim_client *c, const struct sim_op *op)
     sim_history_lost(c->world->history, c, op);
     trace_call(c, op, TRACE_CALL_LOST);
     c->world->coverage.ops_unknown++;
+    put_unknown(c, op);
 }
 
 /* --- beliefs ---------------------------------------------------------------------------------------------------------------------------- */

@@ -20,6 +20,7 @@ struct scope_seen {
     uint32_t n;
     uint32_t capacity;
     uint64_t epoch;    /* highest ever granted */
+    uint32_t grants_n; /* ever */
     uint64_t resource; /* highest that was accepted: the fence */
     /* the last grant came since the lease of the one before ended */
     bool by_expiry;
@@ -46,6 +47,12 @@ struct told {
     int kind;
 };
 
+/* A tab whose opening nobody was told the end of. */
+struct unknown_open {
+    uint32_t client;
+    uint32_t serial;
+};
+
 struct session_oracle {
     struct sim_world *world;
     struct scope_seen scopes[GROUPS_MAX]
@@ -64,6 +71,9 @@ struct session_oracle {
     uint64_t
         gap_us; /* the longest time from such a call to the next such answer */
     uint64_t overlap_us;
+    struct unknown_open *unknown;
+    uint32_t unknown_n;
+    uint32_t unknown_capacity;
     uint32_t watch_at[SIM_CLIENTS_MAX]; /* the next of `told` */
     bool watch_synced[SIM_CLIENTS_MAX];
     uint8_t *memory;

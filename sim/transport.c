@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sim/cover.h"
 #include "sim/oracle.h"
 #include "transport/transport.h"
 
@@ -300,6 +301,7 @@ void sim_node_frame(struct sim_node *n, struct sim_stream *s, uint32_t side,
 void sim_node_room(struct sim_node *n, struct sim_stream *s)
 {
     if (n->up && s->kind == SIM_CLIENT) {
+        cover_room(n);
         (void)push(n, &(struct transport_input){.type = TRANSPORT_CLIENT_ROOM,
                                                 .conn = s->id});
     }
@@ -350,7 +352,7 @@ bool transport_send(struct transport *t, uint64_t conn, struct bytes body)
     if (s == NULL) {
         return false;
     }
-    oracle_client_send(t->node, s->hosts[0], body);
+    oracle_client_send(t->node, s, body);
     return sim_net_send(t->node->world->net, s, 1, body);
 }
 

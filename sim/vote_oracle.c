@@ -3,6 +3,7 @@
 
 #include "proto/codec.h"
 #include "raft/message.h"
+#include "sim/cover.h"
 #include "sim/oracle.h"
 #include "sim/raft_seen.h"
 #include "sim/trace.h"
@@ -110,6 +111,9 @@ void raft_seen_leader(struct sim_node *n, struct node_seen *seen,
             (unsigned long long)who, n->id, (unsigned long long)term);
     }
     put_reign(o, term, w->now_us);
+    uint64_t forced = 0;
+    cover_leads(n, term,
+                facts_get(&o->forced, raft_seen_key(term, n->id), &forced));
     check_elected(n, term);
     check_leases(n, term);
     check_quiet(n, term);
@@ -220,6 +224,7 @@ void oracle_peer_send(struct sim_node *n, raft_id to, struct bytes body)
                       .flags = (uint8_t)((f->pre ? TRACE_PRE : 0) |
                                          (f->success ? TRACE_SUCCESS : 0) |
                                          (f->force ? TRACE_FORCE : 0))});
+    cover_peer_sends(n, to, f);
     raft_id vote = 0;
     bool binding =
         !f->pre && f->type >= RAFT_VOTE && f->type <= RAFT_SNAPSHOT_REPLY;
@@ -259,15 +264,18 @@ static uint64_t deposed_us(const struct raft_oracle *o, raft_term term)
 }
 
 /* S14: a heartbeat is acknowledged by who led at some moment since it was sent. Looked into only where somebody else leads. */
-void oracle_client_send(struct sim_node *n, uint32_t host, struct bytes body)
+void oracle_client_send(struct sim_node *n, const struct sim_stream *s,
+                        struct bytes body)
 {
     struct sim_world *w = n->world;
     struct raft_oracle *o = w->raft;
     const struct raft *raft = turn_raft(n->turn);
     uint64_t deposed = deposed_us(o, raft_term_now(raft));
-    uint32_t number = host - SIM_HOST_OF_CLIENT(0);
+    uint32_t number = s->hosts[0] - SIM_HOST_OF_CLIENT(0);
+    ASSERT(number < w->clients_n);
+    cover_client_sends(n, w->clients[number], s->id, body);
     if (raft_role_now(raft) != RAFT_LEADER || deposed == UINT64_MAX ||
-        number >= w->clients_n || !w->clients[number]->up) {
+        !w->clients[number]->up) {
         return;
     }
     arena_reset(&o->arena);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sim/cover.h"
 #include "sim/history.h"
 #include "sim/oracle.h"
 #include "sim/trace.h"
@@ -124,6 +125,7 @@ struct sim_world *sim_world_new(const struct sim_options *options)
     w->net = sim_net_new(&w->queue, &w->now_us, &net, &hooks);
     w->raft = raft_oracle_new();
     w->sessions = session_oracle_new(w);
+    w->cover = cover_new();
     w->history = sim_history_new(&w->options);
     w->nodes_n = options->nodes_n;
     for (raft_id id = 1; id <= w->nodes_n; id++) {
@@ -149,6 +151,7 @@ void sim_world_free(struct sim_world *w)
     sim_net_free(w->net);
     raft_oracle_free(w->raft);
     session_oracle_free(w->sessions);
+    cover_free(w->cover);
     sim_history_free(w->history);
     sim_queue_fini(&w->queue);
     running = NULL;

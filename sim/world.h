@@ -7,6 +7,7 @@
  *    raft_oracle.c      R1 .. R21               session_oracle.c   S1 .. S20, what clients believe, the fenced resource
  *    history.c          what clients were told  linear.c           can it have been so?
  *    trace.c            a run, recorded         draw.c, draw.html  and drawn
+ *    cover.c            what happened, counted  amnesia.c          who may forget
  *
  * One run is one process, since a broken ASSERT ends it; nothing in it depends on anything but its seed. Time is true time, in us;
  * each host has a clock of its own, that runs a little fast or slow. */
@@ -126,6 +127,33 @@ struct sim_options {
     X(watch_resets)                                                            \
     X(attaches)                                                                \
     X(claims_rejected)                                                         \
+    X(split_vote)                                                              \
+    X(prevote_reject_sticky)                                                   \
+    X(stepdown_checkquorum)                                                    \
+    X(stale_term_resp_ignored)                                                 \
+    X(commit_blocked_old_term)                                                 \
+    X(snapshot_chunk_crash)                                                    \
+    X(snapshot_rejected_old)                                                   \
+    X(transfer_done)                                                           \
+    X(transfer_timeout)                                                        \
+    X(readindex_retry)                                                         \
+    X(readindex_wait_own_term)                                                 \
+    X(lease_read_refused)                                                      \
+    X(enospc_leader)                                                           \
+    X(eio_abort)                                                               \
+    X(ack_regression_seen)                                                     \
+    X(renew_vs_expire_1tick)                                                   \
+    X(expire_refused_seq)                                                      \
+    X(hb_refused_no_quorum)                                                    \
+    X(session_reconnect_other_node)                                            \
+    X(dedupe_hit_after_failover)                                               \
+    X(handoff_dead_target)                                                     \
+    X(epoch_gt_10)                                                             \
+    X(watch_overflow_resync)                                                   \
+    X(watch_resume_compacted)                                                  \
+    X(unknown_outcome_applied)                                                 \
+    X(unknown_outcome_lost)                                                    \
+    X(limits_refused)                                                          \
     X(linear_checked)
 
 #define SIM_COUNTER(name) uint64_t name;
@@ -244,6 +272,7 @@ struct sim_client;
 struct sim_record;
 struct raft_oracle;
 struct session_oracle;
+struct cover;
 struct sim_history;
 
 struct sim_world {
@@ -259,6 +288,7 @@ struct sim_world {
     char settings[TURN_SETTINGS_BYTES]; /* that nodes tell each other */
     struct raft_oracle *raft;
     struct session_oracle *sessions;
+    struct cover *cover;
     struct sim_history *history; /* NULL: it isn't kept */
     struct sim_coverage coverage;
     struct sim_failure failure;

@@ -188,6 +188,7 @@ static struct watch_env env_of(struct rig *r)
         .applied = r->kit.index,
         .horizon = r->horizon,
         .read_tag = RIG_READ_TAG,
+        .room_bytes = WATCH_ROOM_BYTES,
     };
 }
 
