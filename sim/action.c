@@ -212,6 +212,16 @@ static void heal(struct sim_world *w)
     }
 }
 
+/* Everybody but who forgot, whom nobody lets in. */
+static bool all_healed(const struct sim_world *w)
+{
+    bool all = true;
+    for (raft_id id = 1; id <= w->nodes_n; id++) {
+        all = all && (w->nodes[id].forgot || (w->healed & SIM_SET(id)) != 0);
+    }
+    return all;
+}
+
 void sim_tend(struct sim_world *w)
 {
     for (raft_id id = 1; id <= w->nodes_n; id++) {
@@ -234,9 +244,33 @@ static void record(struct sim_world *w, const struct sim_action *x)
     r->n++;
 }
 
+static bool breaks(const struct sim_action *x)
+{
+    switch (x->verb) {
+    case SIM_START:
+    case SIM_IMAGE:
+    case SIM_RESUME:
+    case SIM_MEND:
+    case SIM_DISK_OK:
+    case SIM_JUMP:
+    case SIM_TRANSFER:
+    case SIM_HEAL:
+    case SIM_VERBS_N:
+        return false;
+    case SIM_CLOG:
+    case SIM_THROTTLE:
+        return x->v != 0;
+    case SIM_HOSTILE:
+        return x->a + x->b > 0 || x->v != 0;
+    default:
+        return true;
+    }
+}
+
 void sim_act(struct sim_world *w, const struct sim_action *x)
 {
     record(w, x);
+    w->whole_us = breaks(x) ? UINT64_MAX : w->whole_us;
     switch (x->verb) {
     case SIM_CRASH:
     case SIM_POWER:
@@ -286,6 +320,7 @@ void sim_act(struct sim_world *w, const struct sim_action *x)
     case SIM_HEAL:
         w->healed = x->v;
         heal(w);
+        w->whole_us = all_healed(w) ? w->now_us : UINT64_MAX;
         break;
     case SIM_VERBS_N:
         break;

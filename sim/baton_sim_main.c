@@ -69,8 +69,14 @@ static int bad_file(const char *text)
 
 static int code_of(const struct swarm_result *r)
 {
+    const struct sim_result *worst = &r->failures[0];
+    for (uint32_t i = 0; i < r->failures_n; i++) {
+        if (worst->failure.verdict == SIM_VACUOUS) {
+            worst = &r->failures[i];
+        }
+    }
     if (r->failures_n > 0) {
-        return exit_code(r->failures[0].failure.verdict);
+        return exit_code(worst->failure.verdict);
     }
     if (r->not_deterministic > 0) {
         return EXIT_NOT_DETERMINISTIC;
@@ -163,13 +169,7 @@ static int run(const struct arguments *a)
     swarm_plan(&scenario, s.from, &plan);
     plan.log = log;
     swarm_one(&plan, &r);
-    if (r.failure.verdict == SIM_PASS &&
-        !swarm_covered(&scenario, &r.coverage, r.failure.text,
-                       sizeof r.failure.text)) {
-        r.failure.verdict = SIM_VACUOUS;
-        (void)snprintf(r.failure.invariant, sizeof r.failure.invariant,
-                       "EXPECT");
-    }
+    swarm_vacuous(&scenario, &r);
     report_run(&r, a->what, json);
     return exit_code(r.failure.verdict);
 }

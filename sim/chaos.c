@@ -45,6 +45,7 @@ struct chaos {
     uint64_t mean_us;    /* between two faults */
     uint64_t hold_us;    /* that one lasts */
     uint32_t aim;        /* permille of faults that hit the leader */
+    raft_id rolled_back; /* whose disk will go back; 0: nobody's */
     uint32_t down_max;   /* nodes that may be down at once by our doing */
 };
 
@@ -561,6 +562,30 @@ void chaos_stop(struct chaos *c)
 void chaos_free(struct chaos *c)
 {
     free(c);
+}
+
+/* --- back by a moment ----------------------------------------------------------------------------------------------------------------- */
+
+void chaos_image(struct chaos *c)
+{
+    struct sim_world *w = c->world;
+    struct sim_node *n = &w->nodes[sim_between(&c->random, 1, w->nodes_n)];
+    if (sim_chance(&c->random, 300) && n->up && !n->forgot &&
+        amnesia_n(w) < (w->nodes_n - 1) / 2) {
+        act(c, SIM_IMAGE, n->id, 0, 0);
+        c->rolled_back = n->id;
+    }
+}
+
+bool chaos_roll_back(struct chaos *c)
+{
+    struct sim_node *n = &c->world->nodes[c->rolled_back];
+    if (c->rolled_back != 0 && n->up && !sim_node_leads(n)) {
+        act(c, SIM_POWER, n->id, 0, 0);
+        act(c, SIM_RESTORE, n->id, 0, 0);
+        act(c, SIM_START, n->id, 0, 0);
+    }
+    return c->world->failure.verdict == SIM_PASS;
 }
 
 /* --- healing -------------------------------------------------------------------------------------------------------------------------------- */

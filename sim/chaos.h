@@ -15,4 +15,9 @@ void chaos_free(struct chaos *c);
 /* A random quorum and all clients are made whole, and stay so; what else is broken stays broken. */
 void chaos_heal_core(struct chaos *c);
 
+/* Now and then: a follower's disk is copied; and later, when all have come to the same and nobody asks for anything, that copy comes back.
+ * Nothing can be lost by that, whoever leads, but what that node acknowledged. False: the run has failed. */
+void chaos_image(struct chaos *c);
+bool chaos_roll_back(struct chaos *c);
+
 #endif

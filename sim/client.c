@@ -62,6 +62,7 @@ bool sim_client_start(struct sim_client *c)
         baton_open(&options, &c->baton, error, sizeof error);
     ASSERT(status == BATON_OK);
     c->up = true;
+    c->changed_us = c->world->now_us;
     c->paused = false;
     c->run_us = UINT64_MAX;
     c->watching = false;
@@ -77,6 +78,7 @@ void sim_client_kill(struct sim_client *c)
     }
     program_gone(c);
     c->up = false;
+    c->changed_us = c->world->now_us;
     c->run_serial++;
     sim_system_of(c);
     enum baton_status status = baton_close(c->baton, BATON_LEAVE_ABANDON, 0);
@@ -136,6 +138,7 @@ static void run(void *arg, uint64_t serial, uint64_t b)
     take_events(c);
     program_step(c);
     int wait_ms = loop_work(c->baton);
+    oracle_renewals(c);
     take_events(c);
     uint64_t now_us = c->world->now_us;
     uint64_t next_us = max_u64(c->op_us, now_us + STEP_US);

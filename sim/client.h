@@ -77,6 +77,10 @@ struct sim_client {
     char label[32];
     uint32_t
         throttle_ms; /* its timers fire at multiples of this only; 0: as they should */
+    uint64_t changed_us;    /* when its process began, or ended */
+    uint64_t renewed_lease; /* whose renewals are counted */
+    uint64_t renewed;       /* the number of the last one */
+    struct sim_budget renewals;
     uint64_t run_us;
     uint64_t run_serial;
     uint64_t op_us; /* when its program does something next */

@@ -31,15 +31,11 @@ uint64_t sim_clock_when_us(const struct sim_clock *c, uint64_t ms)
     if (ms * 1000 <= c->base_us) {
         return c->since_us;
     }
-    /* A first guess, and then the few us that integers lose. */
+    /* Rounded down, and then the us or two that integers lose. */
     uint64_t run = ms * 1000 - c->base_us;
-    int64_t drift = (int64_t)run * c->ppm / 1000000;
-    uint64_t at_us = c->since_us + run;
-    at_us = drift > 0 ? at_us - min_u64((uint64_t)drift, run)
-                      : at_us + (uint64_t)-drift;
-    uint64_t shows = local_us(c, at_us);
-    if (shows < ms * 1000) {
-        at_us += (ms * 1000 - shows) + (ms * 1000 - shows) / 4 + 1;
+    uint64_t at_us = c->since_us + run * 1000000 / (uint64_t)(1000000 + c->ppm);
+    while (local_us(c, at_us) < ms * 1000) {
+        at_us++;
     }
     return at_us;
 }

@@ -24,6 +24,8 @@ void oracle_client_send(struct sim_node *n, const struct sim_stream *s,
                         struct bytes body);
 /* The highest index that is known to be committed, by anybody. */
 raft_index oracle_committed(const struct sim_world *w);
+/* Whose disk went back by a moment is known for it, where the leader that it acknowledged to is still there. False: it isn't. */
+bool oracle_rolled_back(struct sim_world *w);
 /* All that's up has applied the same, and everything: L5. False: not yet. */
 bool oracle_converged(const struct sim_world *w);
 
@@ -55,6 +57,27 @@ void oracle_watch_event(struct sim_client *c, const Pb__Event *e);
 
 /* Whoever holds a scope, by the log, believes to; but for those who are down or paused. */
 bool oracle_all_told(const struct sim_world *w);
+/* --- lease_oracle.c, budget_oracle.c: what must be over in time, and what it may cost ------------------------------------------- */
+
+/* A majority is whole, has a leader, and answers: leases that nobody renews for very long are gone. */
+void oracle_churned(struct sim_world *w);
+/* At the end: who is gone has left nothing behind. */
+void oracle_leases_end(struct sim_world *w);
+/* It leads since then, and has just had a turn. */
+void oracle_leader_works(struct sim_node *n, uint64_t led_us);
+/* It has just had a turn. */
+void oracle_renewals(struct sim_client *c);
+/* It sends a peer a frame. */
+void oracle_frame(struct sim_node *n, raft_id to);
+struct sim_idle {
+    raft_term term;
+    raft_index last;
+    raft_index committed;
+};
+/* From then until then nobody asks for anything. */
+void oracle_idle_begins(struct sim_world *w, struct sim_idle *out);
+void oracle_idle_ends(struct sim_world *w, const struct sim_idle *before);
+
 /* At the end: what became of calls whose clients weren't told. */
 void oracle_end_unknown(struct sim_world *w);
 /* At the end: what must have been told, was. */

@@ -1,5 +1,8 @@
 /* Raft's invariants, by an onlooker who sees every node, its disk and every message. What is committed is kept once, for all: each node
- * that commits must say the same. */
+ * that commits must say the same.
+ *
+ * R20, a trace that a TLA+ specification accepts, isn't checked apart: what such a specification states (LogInv, ElectionSafety, LogMatching,
+ * LeaderCompleteness, CommittedIsDurable) is R1, R5, R6, R7 and R9 here, looked at after every turn and not in a trace of some. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -213,6 +216,21 @@ static void say(struct sim_node *n, const char *line)
     }
 }
 
+/* What the leader knows that it has: the leader's term; 0: nobody leads. */
+static raft_term promised_to(const struct sim_node *n, raft_index *out_acked)
+{
+    struct raft_peer_view peers[RAFT_NODES_MAX * 2];
+    struct sim_node *leader = sim_world_leader(n->world);
+    if (leader == NULL) {
+        return 0;
+    }
+    uint32_t peers_n = raft_peers(turn_raft(leader->turn), peers);
+    for (uint32_t i = 0; i < peers_n; i++) {
+        *out_acked = peers[i].id == n->id ? peers[i].match : *out_acked;
+    }
+    return raft_term_now(turn_raft(leader->turn));
+}
+
 void oracle_node_started(struct sim_node *n, const struct store_boot *boot)
 {
     struct node_seen *seen = raft_seen_of(n);
@@ -223,6 +241,8 @@ void oracle_node_started(struct sim_node *n, const struct store_boot *boot)
                                           .install = on_install,
                                           .event = on_event};
     sim_store_observe(n->store, &hooks);
+    raft_index acked = 0;
+    raft_term acked_term = promised_to(n, &acked);
     struct shadow log = seen->log;
     log.n = 0;
     log.base = boot->first > 0 ? boot->first - 1 : 0;
@@ -235,6 +255,12 @@ void oracle_node_started(struct sim_node *n, const struct store_boot *boot)
         check_entry(n, i, term, chain);
     }
     *seen = (struct node_seen){.log = log, .term = boot->term};
+    /* Later, what it had acknowledged before may come late, and is as good. */
+    if (n->forgot && n->world->quiet && acked > boot->last.index) {
+        seen->promised = acked;
+        seen->promised_term = acked_term;
+        seen->promised_us = n->world->now_us;
+    }
     cover_started(n);
     n->world->coverage.restarts += boot->boot > 1;
     sim_world_note(n->world, 0xA1u, n->id, boot->boot);
@@ -308,7 +334,20 @@ void oracle_log(struct sim_node *n, int level, const char *line)
 
 /* --- turns ----------------------------------------------------------------------------------------------------------------------------- */
 
-/* How many of them have that entry, or what stands for it, on disk. */
+static bool disk_has(const struct sim_disk *disk, raft_index index,
+                     const struct entry_id *e)
+{
+    raft_term term = 0;
+    uint64_t chain = 0;
+    struct sim_disk_counts counts;
+    sim_disk_counts(disk, &counts);
+    return index < counts.first ||
+           (sim_disk_entry(disk, index, &term, &chain) && term == e->term &&
+            chain == e->chain);
+}
+
+/* How many of them have that entry, or what stands for it, on disk. Of a node that forgot, what it had counts as well: a minority of those
+ * doesn't take back what is committed. */
 static uint32_t media_with(const struct sim_world *w,
                            const struct raft_nodes *nodes, raft_index index,
                            const struct entry_id *e)
@@ -316,16 +355,8 @@ static uint32_t media_with(const struct sim_world *w,
     uint32_t n = 0;
     for (uint32_t i = 0; i < nodes->n; i++) {
         const struct sim_node *node = &w->nodes[nodes->ids[i]];
-        raft_term term = 0;
-        uint64_t chain = 0;
-        struct sim_disk_counts counts;
-        /* Of a node that forgot, what it had: a minority of those doesn't take back what is committed. */
-        const struct sim_disk *disk =
-            node->lost != NULL ? node->lost : node->disk;
-        sim_disk_counts(disk, &counts);
-        bool has = sim_disk_entry(disk, index, &term, &chain) &&
-                   term == e->term && chain == e->chain;
-        n += has || index < counts.first;
+        n += disk_has(node->disk, index, e) ||
+             (node->lost != NULL && disk_has(node->lost, index, e));
     }
     return n;
 }
@@ -506,6 +537,7 @@ void oracle_turn(struct sim_node *n)
     if (raft_role_now(raft) == RAFT_LEADER) {
         raft_seen_leader(n, seen, term);
         check_peers(n, seen, term);
+        oracle_leader_works(n, seen->led_us);
         seen->led_ms = sim_clock_ms(&n->clock, n->world->now_us);
     }
     check_commit(n, seen);
@@ -524,6 +556,37 @@ void oracle_turn(struct sim_node *n)
 }
 
 /* --- looking ----------------------------------------------------------------------------------------------------------------------------- */
+
+bool oracle_rolled_back(struct sim_world *w)
+{
+    struct raft_peer_view peers[RAFT_NODES_MAX * 2];
+    const struct sim_node *leader = sim_world_leader(w);
+    uint32_t peers_n =
+        leader == NULL ? 0 : raft_peers(turn_raft(leader->turn), peers);
+    for (uint32_t i = 0; i < peers_n; i++) {
+        const struct raft_peer_view *p = &peers[i];
+        const struct node_seen *seen = &w->raft->nodes[p->id];
+        struct sim_disk_counts counts;
+        if (seen->promised == 0) {
+            continue;
+        }
+        sim_disk_counts(w->nodes[p->id].disk, &counts);
+        /* R12, R21: what it can't show any more it has lost, and nobody counts on it again; but it may have been sent all of it anew before
+         * it was asked. Refused at the door, it isn't heard at all. */
+        if (counts.last < seen->promised &&
+            seen->promised_term == raft_term_now(turn_raft(leader->turn)) &&
+            !p->quarantined && p->match >= seen->promised &&
+            sim_clock_when_us(&leader->clock, p->heard_ms) >
+                seen->promised_us + SIM_S) {
+            sim_world_fail(w, SIM_UNSAFE, "R12",
+                           "node %u acknowledged index %llu to node %u, which "
+                           "still counts on that, but its disk went back",
+                           p->id, (unsigned long long)seen->promised,
+                           leader->id);
+        }
+    }
+    return w->failure.verdict == SIM_PASS;
+}
 
 raft_index oracle_committed(const struct sim_world *w)
 {

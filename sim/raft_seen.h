@@ -35,6 +35,7 @@ struct node_seen {
     raft_index commit;
     raft_index applied;
     raft_term led_term; /* checked as its leader */
+    uint64_t led_us;    /* since when */
     uint64_t led_ms;    /* when it last led, by its own clock */
     bool prompt; /* nothing waits for its disk, so what it sends was said now */
     struct entry_id
@@ -42,7 +43,11 @@ struct node_seen {
     raft_index match[SIM_NODES_MAX + 1]; /* as a leader, of match_term */
     raft_term match_term;
     struct raft_pos config; /* the entry of the configuration in force */
-    uint64_t failed_us;     /* its disk has since; 0: it works */
+    raft_index
+        promised; /* to the leader, when its disk went back; 0: it didn't */
+    raft_term promised_term; /* that one's */
+    uint64_t promised_us;    /* when it came back */
+    uint64_t failed_us;      /* its disk has since; 0: it works */
 };
 
 struct raft_oracle {

@@ -142,7 +142,10 @@ static void swarm_json(const struct swarm_result *r)
     json_init(&w, line, sizeof line);
     json_object_begin(&w);
     json_key(&w, "verdict");
-    json_cstring(&w, r->failed + r->not_deterministic > 0 ? "fail" : "pass");
+    bool vacuous = r->failures_n > 0 || r->missing[0] != 0;
+    json_cstring(&w, r->failed + r->not_deterministic > 0 ? "fail"
+                     : vacuous                            ? "vacuous"
+                                                          : "pass");
     json_key(&w, "seeds");
     json_u64(&w, r->seeds);
     json_key(&w, "failed");

@@ -148,10 +148,12 @@ static void heal_all(struct sim_world *w)
     sim_act(w, &(struct sim_action){.verb = SIM_HEAL, .v = all});
 }
 
-static bool settle(struct sim_world *w, struct chaos *c, uint64_t core)
+static bool settle(struct sim_world *w, struct chaos *c,
+                   const struct scenario *told)
 {
+    int64_t core = told == NULL ? 0 : (int64_t)told->core;
     if (core != 0) {
-        sim_act(w, &(struct sim_action){.verb = SIM_HEAL, .v = (int64_t)core});
+        sim_act(w, &(struct sim_action){.verb = SIM_HEAL, .v = core});
     } else {
         chaos_heal_core(c);
     }
@@ -159,14 +161,37 @@ static bool settle(struct sim_world *w, struct chaos *c, uint64_t core)
     if (!await_leader(w) || !await_answers(w) || !go_on(w, 10 * SIM_S)) {
         return false;
     }
+    oracle_churned(w);
     remove_who_forgot(w);
     heal_all(w);
     trace_phase(w, TRACE_ALL_HEALED);
+    if (told == NULL) {
+        chaos_image(c);
+    }
     if (!go_on(w, 15 * SIM_S)) {
         return false;
     }
     w->quiet = true;
-    return go_on(w, 10 * SIM_S) && await_convergence(w) && go_on(w, 10 * SIM_S);
+    return go_on(w, 10 * SIM_S) && await_convergence(w) && chaos_roll_back(c) &&
+           go_on(w, 10 * SIM_S) && oracle_rolled_back(w);
+}
+
+/* Everybody leaves; what they leave behind is over in two minutes; and from then on nothing happens, for an hour, or as many heartbeats as
+ * one has at 100 ms. */
+static void idle(struct sim_world *w)
+{
+    struct sim_idle before;
+    uint64_t us =
+        min_u64(3600 * SIM_S, 36000 * w->options.heartbeat_ms * SIM_MS);
+    for (uint32_t i = 0; i < w->clients_n; i++) {
+        sim_act(w, &(struct sim_action){.verb = SIM_CRASH,
+                                        .a = w->clients[i]->host});
+    }
+    if (go_on(w, 120 * SIM_S)) {
+        oracle_idle_begins(w, &before);
+        (void)go_on(w, us);
+        oracle_idle_ends(w, &before);
+    }
 }
 
 /* Faults, drawn or told, and then what must come of it. */
@@ -178,10 +203,14 @@ static bool phases(struct sim_world *w, struct chaos *c,
     }
     chaos_stop(c);
     if (told == NULL || told->settles) {
-        if (!settle(w, c, told == NULL ? 0 : told->core)) {
+        if (!settle(w, c, told)) {
             return false;
         }
         oracle_end(w);
+        oracle_leases_end(w);
+        if (told == NULL && w->options.calm) {
+            idle(w);
+        }
     }
     return w->failure.verdict == SIM_PASS;
 }

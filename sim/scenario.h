@@ -72,10 +72,17 @@ enum expectation {
     EXPECT_LEADER_CHANGES, /* at most `number`, over us */
     EXPECT_CONVERGED,      /* all that run are equal, within us */
     EXPECT_TOLD, /* at some moment within us, whoever holds a scope believes to */
-    EXPECT_COVERED, /* at the end: a coverage counter is at least `number` */
+    EXPECT_COVERED, /* at the end: a coverage counter is at least `number`, in so many seeds */
     EXPECT_OVERLAP, /* at the end: beliefs overlapped for at most so many us */
     EXPECT_UNAVAILABLE, /* at the end: never longer without an answer than so many us */
     EXPECTATIONS_N,
+};
+
+/* In which of the seeds that are run a counter must get so far. */
+enum expected_in {
+    EXPECTED_IN_EACH,
+    EXPECTED_IN_HALF, /* at least */
+    EXPECTED_IN_ONE,  /* at least */
 };
 
 struct step {
@@ -101,6 +108,7 @@ struct step {
     uint64_t within_us;
     uint64_t number;
     uint32_t counter; /* place in struct sim_coverage */
+    enum expected_in in;
 };
 
 struct scenario {

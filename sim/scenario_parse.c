@@ -123,6 +123,19 @@ static bool parse_at_most(struct words *p, uint64_t *out)
     return words_want(p, "<=") && words_number(p, 0, 1000000, out);
 }
 
+static bool parse_in(struct words *p, struct step *s)
+{
+    static const char *const words[] = {"each", "half", "one"};
+    uint32_t which = EXPECTED_IN_EACH;
+    if (words_accept(p, "in") &&
+        !words_word(p, "each, half or one, of the seeds", words, countof(words),
+                    &which)) {
+        return false;
+    }
+    s->in = (enum expected_in)which;
+    return true;
+}
+
 static bool parse_expect(struct words *p, struct step *s)
 {
     static const char *const words[EXPECTATIONS_N] = {
@@ -148,7 +161,7 @@ static bool parse_expect(struct words *p, struct step *s)
         return words_word(p, "a counter", counter_words, countof(counter_words),
                           &s->counter) &&
                words_want(p, ">=") &&
-               words_number(p, 1, UINT64_MAX, &s->number);
+               words_number(p, 1, UINT64_MAX, &s->number) && parse_in(p, s);
     case EXPECT_OVERLAP:
     case EXPECT_UNAVAILABLE:
         return words_want(p, "<=") && words_span(p, 0, &s->within_us);

@@ -33,6 +33,7 @@ void session_oracle_free(struct session_oracle *o)
     free(o->sessions);
     free(o->told);
     free(o->unknown);
+    free(o->leases);
     free(o->memory);
     free(o);
 }
@@ -47,7 +48,7 @@ static struct scope_seen *scope_seen_at(struct session_oracle *o,
 
 /* --- history ----------------------------------------------------------------------------------------------------------------------- */
 
-static struct session_seen *session_find(struct session_oracle *o, uint64_t id)
+struct session_seen *session_seen_of(struct session_oracle *o, uint64_t id)
 {
     uint32_t low = 0;
     uint32_t high = o->sessions_n;
@@ -88,7 +89,12 @@ static void put_reign(struct scope_seen *s, uint64_t revision, uint64_t session,
 static void on_opened(struct session_oracle *o, const Pb__Event *e)
 {
     struct sim_world *w = o->world;
-    struct session_seen s = {.id = e->session, .lease = e->lease, .live = true};
+    struct session_seen s = {.id = e->session,
+                             .lease = e->lease,
+                             .live = true,
+                             .observer = e->role == PB__ROLE__ROLE_OBSERVER};
+    (void)sim_group_number(e->group, &s.group);
+    (void)sim_device_number(e->device, &s.device);
     char *behind = NULL;
     s.client = (uint32_t)strtoul(e->tab + 1, &behind, 10);
     s.serial = behind[0] == '-' ? (uint32_t)strtoul(behind + 1, NULL, 10) : 0;
@@ -116,11 +122,18 @@ static void on_opened(struct session_oracle *o, const Pb__Event *e)
         ASSERT(o->sessions != NULL);
     }
     o->sessions[o->sessions_n++] = s;
+    /* S19: a limit holds for all of the cluster. */
+    if (++o->live_n > w->options.sessions_max) {
+        sim_world_fail(w, SIM_UNSAFE, "S19",
+                       "session %llu is opened, the %u., and %u is the limit",
+                       (unsigned long long)s.id, o->live_n,
+                       w->options.sessions_max);
+    }
 }
 
 static void on_closed(struct session_oracle *o, const Pb__Event *e)
 {
-    struct session_seen *s = session_find(o, e->session);
+    struct session_seen *s = session_seen_of(o, e->session);
     if (s == NULL || !s->live) {
         sim_world_fail(o->world, SIM_UNSAFE, "S7",
                        "session %llu ends, but isn't there",
@@ -128,12 +141,13 @@ static void on_closed(struct session_oracle *o, const Pb__Event *e)
         return;
     }
     s->live = false;
+    o->live_n--;
     s->expired = e->cause == PB__CAUSE__CAUSE_EXPIRED;
 }
 
 static void on_attached(struct session_oracle *o, const Pb__Event *e)
 {
-    struct session_seen *s = session_find(o, e->session);
+    struct session_seen *s = session_seen_of(o, e->session);
     if (s != NULL) {
         s->lease = e->lease;
         s->orphan = false;
@@ -144,7 +158,7 @@ static void on_granted(struct session_oracle *o, const Pb__Event *e,
                        struct scope_seen *scope)
 {
     struct sim_world *w = o->world;
-    struct session_seen *s = session_find(o, e->session);
+    struct session_seen *s = session_seen_of(o, e->session);
     w->coverage.grants++;
     w->coverage.handoffs += e->reason == PB__GRANT_REASON__GRANT_HANDOFF;
     /* S1, S2: an epoch is one session's, and each is higher than all before. */
@@ -164,11 +178,12 @@ static void on_granted(struct session_oracle *o, const Pb__Event *e,
             s == NULL || !s->live ? "which isn't there"
                                   : "whose lease has ended");
     }
-    const struct session_seen *before = session_find(o, e->previous_session);
+    const struct session_seen *before = session_seen_of(o, e->previous_session);
     scope->by_expiry = before != NULL && before->expired &&
                        e->reason == PB__GRANT_REASON__GRANT_SUCCESSION;
     scope->by_expiry_of = e->previous_session;
     scope->epoch = e->epoch;
+    scope->since_us = w->now_us;
     w->coverage.epoch_gt_10 += ++scope->grants_n == 11;
     put_reign(scope, e->revision, e->session, e->epoch);
 }
@@ -177,8 +192,13 @@ static void on_granted(struct session_oracle *o, const Pb__Event *e,
 static void on_lease_ended(struct session_oracle *o, const Pb__Event *e)
 {
     struct sim_world *w = o->world;
+    lease_seen_ended(o, e->lease);
     for (uint32_t i = 0; i < o->sessions_n; i++) {
-        o->sessions[i].orphan |= o->sessions[i].lease == e->lease;
+        struct session_seen *s = &o->sessions[i];
+        if (s->lease == e->lease && !s->orphan) {
+            s->orphan = true;
+            s->orphan_us = w->now_us;
+        }
     }
     if (e->cause != PB__CAUSE__CAUSE_EXPIRED) {
         return;
@@ -208,6 +228,8 @@ static void on_event(struct session_oracle *o, const Pb__Event *e)
     }
     if (e->kind == PB__EVENT_KIND__LEASE_ENDED) {
         on_lease_ended(o, e);
+    } else if (e->kind == PB__EVENT_KIND__LEASE_OPENED) {
+        lease_seen_opened(o, e);
     }
     if (!named) {
         return;
@@ -218,6 +240,7 @@ static void on_event(struct session_oracle *o, const Pb__Event *e)
     }
     struct scope_seen *scope = scope_seen_at(o, group, device, e->group_scope);
     trace_history(o->world, e, TRACE_SCOPE(group, device, e->group_scope));
+    election_seen(o, e, scope);
     switch (e->kind) {
     case PB__EVENT_KIND__SESSION_OPENED:
         on_opened(o, e);
@@ -232,6 +255,7 @@ static void on_event(struct session_oracle *o, const Pb__Event *e)
         on_granted(o, e, scope);
         break;
     case PB__EVENT_KIND__VACATED:
+        scope->since_us = o->world->now_us;
         put_reign(scope, e->revision, 0, scope->epoch);
         break;
     case PB__EVENT_KIND__HANDOFF_FAILED:
@@ -337,10 +361,33 @@ static void check_verify(struct sim_client *c, const struct sim_op *op,
     }
 }
 
+/* S18, recall: whoever acts under an epoch that isn't its own any more is told so. */
+static void check_claim(struct sim_client *c, const struct sim_op *op,
+                        const struct baton_reply *reply)
+{
+    struct scope_seen *scope = scope_seen_at(c->world->sessions, op->group,
+                                             op->device, op->group_scope);
+    struct reign r = reign_at(scope, reply->revision);
+    bool holds = r.session != 0 && r.session == op->session &&
+                 r.epoch == max_u64(op->epoch, 1);
+    if (reply->valid != holds) {
+        sim_world_fail(c->world, SIM_UNSAFE, "S18",
+                       "client %u was told that its claim as session %llu "
+                       "under epoch %llu is%s valid at revision %llu, but "
+                       "session %llu held under %llu",
+                       c->number, (unsigned long long)op->session,
+                       (unsigned long long)op->epoch, reply->valid ? "" : "n't",
+                       (unsigned long long)reply->revision,
+                       (unsigned long long)r.session,
+                       (unsigned long long)r.epoch);
+    }
+}
+
 static void check_open(struct sim_client *c, const struct sim_op *op,
                        const struct baton_reply *reply)
 {
-    const struct session_seen *s = session_find(c->world->sessions, reply->id);
+    const struct session_seen *s =
+        session_seen_of(c->world->sessions, reply->id);
     if (s == NULL || s->client != c->number || s->serial != op->tag) {
         sim_world_fail(c->world, SIM_UNSAFE, "S16",
                        "client %u was told that its tab is session %llu, which "
@@ -476,6 +523,11 @@ void oracle_op_end(struct sim_client *c, const struct sim_op *op,
     case SIM_OP_OPEN:
         if (reply->status == BATON_OK) {
             check_open(c, op, reply);
+        }
+        break;
+    case SIM_OP_CLAIM:
+        if (reply->status == BATON_OK) {
+            check_claim(c, op, reply);
         }
         break;
     case SIM_OP_ATTACH:

@@ -4,8 +4,9 @@
 
 #include "sim/run.h"
 
-#define SWARM_JOBS_MAX   64u
-#define SWARM_FAILED_MAX 32u
+#define SWARM_JOBS_MAX    64u
+#define SWARM_FAILED_MAX  32u
+#define SWARM_REACHED_MAX SCENARIO_STEPS_MAX
 
 struct swarm {
     const struct scenario *scenario; /* NULL: all is drawn */
@@ -29,6 +30,8 @@ struct swarm_result {
     /* The first ones that failed. */
     struct sim_result failures[SWARM_FAILED_MAX];
     uint32_t failures_n;
+    /* In how many seeds the scenario's step with that number found its counter as it expected. */
+    uint64_t reached[SWARM_REACHED_MAX];
     /* What should have happened and didn't, in words; empty: nothing. */
     char missing[1024];
 };
@@ -39,10 +42,12 @@ void swarm_plan(const struct scenario *scenario, uint64_t seed,
                 struct sim_plan *out);
 /* One run, in a process of its own. The plan's record is shared memory, or NULL. */
 void swarm_one(const struct sim_plan *plan, struct sim_result *out);
-/* Is what the scenario is for among what happened? False: `out` says what isn't. */
+/* Is what the scenario expects in each seed among what happened in this one? False: `out` says what isn't. */
 MUST_USE bool swarm_covered(const struct scenario *scenario,
                             const struct sim_coverage *coverage, char *out,
                             size_t out_bytes);
+/* If it isn't, a run that passed is vacuous. `scenario` may be NULL. */
+void swarm_vacuous(const struct scenario *scenario, struct sim_result *r);
 /* Memory that a run's process shares with us; never given back. */
 void *swarm_shared(size_t bytes);
 

@@ -221,6 +221,22 @@ bool transport_peer_send(struct transport *t, uint32_t node, struct bytes body)
     return sim_net_send(n->world->net, p->out, 0, body);
 }
 
+/* What came on its stream and wasn't read yet goes with the stream. */
+static void drop_frames(struct sim_node *n, uint32_t peer)
+{
+    struct sim_input **at = &n->inputs;
+    while (*at != NULL) {
+        struct sim_input *i = *at;
+        if (i->input.type != TRANSPORT_PEER_FRAME || i->input.node != peer) {
+            at = &i->after;
+            continue;
+        }
+        *at = i->after;
+        free(i);
+    }
+    n->inputs_end = at;
+}
+
 void transport_peer_refuse(struct transport *t, uint32_t node,
                            const char *reason)
 {
@@ -228,6 +244,7 @@ void transport_peer_refuse(struct transport *t, uint32_t node,
     struct sim_peer *p = &n->peers[node];
     (void)reason;
     n->world->coverage.amnesia_refused++;
+    drop_frames(n, node);
     if (p->in != NULL) {
         sim_net_close(n->world->net, p->in, 1, "refused");
         p->in = NULL;

@@ -101,6 +101,7 @@ void raft_seen_leader(struct sim_node *n, struct node_seen *seen,
         return;
     }
     seen->led_term = term;
+    seen->led_us = w->now_us;
     w->coverage.elections++;
     w->coverage.leader_changes += o->last_leader != n->id;
     o->last_leader = n->id;
@@ -225,6 +226,7 @@ void oracle_peer_send(struct sim_node *n, raft_id to, struct bytes body)
                                          (f->success ? TRACE_SUCCESS : 0) |
                                          (f->force ? TRACE_FORCE : 0))});
     cover_peer_sends(n, to, f);
+    oracle_frame(n, to);
     raft_id vote = 0;
     bool binding =
         !f->pre && f->type >= RAFT_VOTE && f->type <= RAFT_SNAPSHOT_REPLY;

@@ -10,6 +10,8 @@
 #include "sim/oracle.h"
 #include "sim/trace.h"
 
+#define SIM_INSTANT_MAX 10000u
+
 static struct sim_world *running;
 
 struct sim_world *sim_world_now(void)
@@ -160,6 +162,15 @@ void sim_world_free(struct sim_world *w)
 
 /* --- going on ------------------------------------------------------------------------------------------------------------------ */
 
+/* L10: who asks, is answered, and asks again at once gets nowhere. */
+static void check_instant(struct sim_world *w)
+{
+    if (w->instant_n > SIM_INSTANT_MAX) {
+        sim_world_fail(w, SIM_NOT_LIVE, "L10",
+                       "%u events happened at one moment", w->instant_n);
+    }
+}
+
 bool sim_world_run(struct sim_world *w, uint64_t until_us)
 {
     struct sim_event e;
@@ -168,7 +179,9 @@ bool sim_world_run(struct sim_world *w, uint64_t until_us)
         bool any = sim_queue_take(&w->queue, &e);
         ASSERT(any);
         ASSERT(e.at_us >= w->now_us);
+        w->instant_n = e.at_us == w->now_us ? w->instant_n + 1 : 0;
         w->now_us = e.at_us;
+        check_instant(w);
         w->events_n++;
         e.happen(e.arg, e.a, e.b);
         if (w->trace != NULL) {

@@ -200,6 +200,12 @@ struct sim_disk_faults {
     enum store_failure failure;
 };
 
+/* How often, in a second that began then. */
+struct sim_budget {
+    uint64_t since_us;
+    uint32_t n;
+};
+
 struct sim_node {
     struct sim_world *world;
     raft_id id;
@@ -231,6 +237,7 @@ struct sim_node {
     uint64_t write_serial;
     struct sim_disk_faults faults;
     uint64_t turns;
+    struct sim_budget frames[SIM_NODES_MAX + 1]; /* to that node */
 };
 
 /* Makes the process of a machine that runs; false: its data can't be used, or it runs already. */
@@ -299,6 +306,9 @@ struct sim_world {
     int64_t healed; /* nodes that were made whole, and stay so: a set */
     struct sim_record *record; /* action.h; NULL: nobody wants to know */
     struct sim_trace *trace;   /* NULL: nobody draws it */
+    uint64_t
+        whole_us; /* since when nothing is broken; UINT64_MAX: something is */
+    uint32_t instant_n; /* events that happened at this very moment */
     bool quiet; /* chaos is over: the load may be asked to come to its end */
 };
 
