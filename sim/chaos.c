@@ -82,7 +82,7 @@ void chaos_options(uint64_t seed, struct sim_options *out)
     out->events_keep =
         sim_chance(&r, 500) ? 100000 : (uint32_t)sim_magnitude(&r, 20, 2000);
     out->sessions_max =
-        sim_chance(&r, 850) ? 4096 : (uint32_t)sim_magnitude(&r, 4, 40);
+        sim_chance(&r, 850) ? 2048 : (uint32_t)sim_magnitude(&r, 4, 40);
 }
 
 /* --- what can be hit -------------------------------------------------------------------------------------------------------------------- */

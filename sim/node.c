@@ -88,7 +88,9 @@ static void set_options(const struct sim_node *n, struct turn_options *out)
         .namespaces_n = 16,
         .groups_n = 256,
         .devices_n = 1024,
-        .sessions_n = o->sessions_max,
+        .sessions_n =
+            2 *
+            o->sessions_max, /* half of it is for what waits to be removed */
         .leases_n = 1024,
         .window_blocks_n = 8192,
         .scope_extras_n = 1024,

@@ -440,7 +440,7 @@ static bool parse_setting(struct words *p, enum setting which)
     case SET_EVENTS:
         return words_u32(p, 1, 1000000, &o->events_keep);
     case SET_SESSIONS:
-        return words_u32(p, 1, 4096, &o->sessions_max);
+        return words_u32(p, 1, 2048, &o->sessions_max);
     case SETTINGS_N:
         break;
     }
@@ -558,7 +558,7 @@ static void defaults(struct scenario *s)
         .log_keep_entries = 100,
         .client_queue_bytes = 8u << 20,
         .events_keep = 100000,
-        .sessions_max = 4096,
+        .sessions_max = 2048,
     };
 }
 
