@@ -1,5 +1,6 @@
 /* session_seen.h - what the oracle of sessions knows, shared by its files and by nobody else: session_oracle.c, and watch_oracle.c, which
- * holds what watches tell against history; lease_oracle.c: who is gone ends in time; election_oracle.c: who comes next, and who is accused. */
+ * holds what watches tell against history; lease_oracle.c: who is gone ends in time; election_oracle.c: who comes next, and who is accused;
+ * belief_oracle.c: what clients believe. */
 #ifndef SIM_SESSION_SEEN_H
 #define SIM_SESSION_SEEN_H
 
@@ -100,6 +101,8 @@ struct session_oracle {
     struct arena arena;
 };
 
+struct scope_seen *scope_seen_at(struct session_oracle *o, uint32_t group,
+                                 uint32_t device, bool group_scope);
 struct session_seen *session_seen_of(struct session_oracle *o, uint64_t id);
 /* Who holds now; session 0: nobody. */
 static inline struct reign scope_seen_now(const struct scope_seen *s)
