@@ -4,10 +4,13 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, 'tests'))
+
+from cases import run_in_folders  # noqa: E402
+
 PROGRAM = os.path.join(ROOT, 'build', 'bin', 'baton-sim')
 CALM = 'nodes 3\nclients 2 rate 20\nsettle off\nlast 5s\n'
 
@@ -151,20 +154,6 @@ def nothing_to_shrink(folder):
     equal('files', os.listdir(folder), [])
 
 
-def main():
-    sys.stdout.reconfigure(line_buffering=True)
-    failed = False
-    for test in (mistakes, wrong_use, verdicts, again, names,
-                 nothing_to_shrink):
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                test(folder)
-                print('ok', test.__name__)
-            except (AssertionError, ValueError, KeyError) as error:
-                failed = True
-                print('not ok %s: %s' % (test.__name__, error))
-    sys.exit(1 if failed else 0)
-
-
 if __name__ == '__main__':
-    main()
+    sys.exit(run_in_folders(mistakes, wrong_use, verdicts, again, names,
+                            nothing_to_shrink))
