@@ -79,6 +79,11 @@ static void run_json(const struct sim_result *r)
         json_key(&w, numbers[i].name);
         json_u64(&w, numbers[i].value);
     }
+    char trace[17];
+    (void)snprintf(trace, sizeof trace, "%016llx",
+                   (unsigned long long)r->trace_hash);
+    json_key(&w, "trace");
+    json_cstring(&w, trace);
     json_coverage(&w, &r->coverage);
     json_object_end(&w);
     print_line(&w, line);

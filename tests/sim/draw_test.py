@@ -57,8 +57,8 @@ def same_run(folder):
         must('trace ' + run['trace'] in replayed, run['trace'])
         _, text, _ = sim('replay', seed, '--json')
         other = json.loads(text)
-        for key in ('verdict', 'invariant', 'text', 'commits', 'overlap_ms',
-                    'coverage'):
+        for key in ('verdict', 'invariant', 'text', 'trace', 'commits',
+                    'overlap_ms', 'coverage'):
             must(run[key] == other[key], '%s: %r' % (key, run[key]))
         must(run['end_us'] // 1000 == other['simulated_ms'], 'its end')
 
