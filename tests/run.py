@@ -39,7 +39,9 @@ SUPPRESSIONS = {'LSAN_OPTIONS': 'tests/lsan.supp',
 
 
 # What tests/sim/ has that needs more than the programs.
-SIM_TARGETS = {'builds_test.py': ['bin', 'build/clang-O0/sim/baton-sim']}
+SIM_TARGETS = {
+    'builds_test.py': ['bin', 'build/clang-O0/sim/baton-sim'],
+    'command_test.py': ['bin', 'build/release/sim/baton-sim-lmdb']}
 
 
 class Result:
