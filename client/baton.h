@@ -391,7 +391,7 @@ struct baton_event {
  * of this function. Strings are never NULL. */
 bool baton_poll(struct baton *b, int timeout_ms, struct baton_event *out);
 /* Readable while baton_poll() would not wait. The library's: don't read or close it. */
-int baton_fd(const struct baton *b);
+int baton_fd(struct baton *b);
 
 #ifdef __cplusplus
 }

@@ -179,7 +179,7 @@ static void push_done(struct baton *b, struct call *c)
     struct event_node *n = event_make(BATON_DONE);
     n->event.tag = c->tag;
     n->event.status = c->answer.status;
-    (void)snprintf(n->message, sizeof n->message, "%s", c->answer.message);
+    event_set_message(n, c->answer.message);
     n->raw_type = RAW_ANSWER;
     n->raw = c->answer.body;
     n->raw_n = c->answer.body_n;
@@ -544,7 +544,7 @@ Pb__ClientMessage *answer_decode(const struct answer *a, void **out_memory)
         return NULL;
     }
     /* How much a message grows depends on what it is: try with more until it fits. */
-    for (size_t n = 65536 + a->body_n * 8; n <= 256u << 20; n *= 4) {
+    for (size_t n = 2048 + a->body_n * 8; n <= 256u << 20; n *= 4) {
         void *memory = malloc(n);
         ASSERT(memory != NULL);
         struct arena arena;

@@ -154,7 +154,7 @@ struct event_node {
     struct baton_event event;
     char scope[SCOPE_BYTES];
     char names[2][NAME_BYTES_MAX + 1]; /* device, tab */
-    char message[BATON_MESSAGE_BYTES];
+    char *message;                     /* NULL: empty, as mostly */
     enum raw_type raw_type;
     /* Our clock; event.deadline_ms is filled in when it's fetched. */
     uint64_t wall_deadline_ms;
@@ -162,18 +162,25 @@ struct event_node {
     size_t raw_n;
 };
 
+/* Memory that grows and is used again. Zeroed: none. */
+struct room {
+    void *at;
+    size_t n;
+};
+
 struct events {
     struct event_node *first;
     struct event_node *last;
     uint32_t n;
-    int fd;
+    int fd; /* readable while n > 0, once somebody asked for it */
+    bool fd_asked;
     struct event_node *polled; /* what baton_poll() gave out last */
     struct baton_reply polled_reply;
-    char *polled_json;
-    void *polled_memory;
-    const ProtobufCMessage *polled_raw;
-    bool waiting;       /* somebody is in baton_poll() */
-    uint64_t polled_ms; /* when somebody was, last */
+    struct room json;   /* its text, */
+    struct room memory; /* and its message; both are used again for the next */
+    const ProtobufCMessage *polled_raw; /* NULL: none, or not decoded yet */
+    bool waiting;                       /* somebody is in baton_poll() */
+    uint64_t polled_ms;                 /* when somebody was, last */
 };
 
 struct baton {
@@ -319,11 +326,12 @@ void event_push(struct baton *b, struct event_node *n);
 void event_free(struct event_node *n); /* NULL is none */
 void event_set_scope(struct event_node *n, const char *namespace_name,
                      const char *group, const char *device);
+void event_set_message(struct event_node *n, const char *text);
 void event_set_raw(struct event_node *n, enum raw_type type,
                    const ProtobufCMessage *m);
 void events_fini(struct baton *b);
 /* The message behind the event that baton_poll() gave out last; NULL if it has none. Lives as long as that. */
-const ProtobufCMessage *client_polled(const struct baton *b);
+const ProtobufCMessage *client_polled(struct baton *b);
 /* Its memory is the caller's from now on: free() it. */
 void *client_keep_polled(struct baton *b);
 

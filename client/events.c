@@ -24,6 +24,16 @@ void event_set_scope(struct event_node *n, const char *namespace_name,
     n->event.group_scope = group_scope;
 }
 
+void event_set_message(struct event_node *n, const char *text)
+{
+    ASSERT(n->message == NULL);
+    if (text[0] != '\0') {
+        size_t bytes = strnlen(text, BATON_MESSAGE_BYTES - 1) + 1;
+        n->message = client_alloc(bytes);
+        memcpy(n->message, text, bytes - 1);
+    }
+}
+
 void event_set_raw(struct event_node *n, enum raw_type type,
                    const ProtobufCMessage *m)
 {
@@ -45,7 +55,7 @@ void event_push(struct baton *b, struct event_node *n)
     }
     q->last = n;
     q->n++;
-    if (q->n == 1) {
+    if (q->n == 1 && q->fd_asked) {
         (void)eventfd_write(q->fd, 1);
     }
     (void)pthread_cond_signal(&b->arrived);
@@ -62,7 +72,9 @@ static struct event_node *pop(struct events *q)
     if (q->first == NULL) {
         q->last = NULL;
         eventfd_t count = 0;
-        (void)eventfd_read(q->fd, &count);
+        if (q->fd_asked) {
+            (void)eventfd_read(q->fd, &count);
+        }
     }
     q->n--;
     return n;
@@ -71,6 +83,7 @@ static struct event_node *pop(struct events *q)
 void event_free(struct event_node *n)
 {
     if (n != NULL) {
+        free(n->message);
         free(n->raw);
         free(n);
     }
@@ -80,11 +93,7 @@ static void forget_polled(struct events *q)
 {
     event_free(q->polled);
     baton_reply_free(&q->polled_reply);
-    free(q->polled_json);
-    free(q->polled_memory);
     q->polled = NULL;
-    q->polled_json = NULL;
-    q->polled_memory = NULL;
     q->polled_raw = NULL;
 }
 
@@ -98,7 +107,19 @@ void events_fini(struct baton *b)
     for (struct event_node *n = pop(q); n != NULL; n = pop(q)) {
         event_free(n);
     }
+    free(q->json.at);
+    free(q->memory.at);
     (void)close(q->fd);
+}
+
+/* At least so much of it; what was in there is gone. */
+static void *make_room(struct room *r, size_t n)
+{
+    if (r->n < n) {
+        free(r->at);
+        *r = (struct room){client_alloc(n), n};
+    }
+    return r->at;
 }
 
 static const ProtobufCMessageDescriptor *raw_descriptor(enum raw_type type)
@@ -118,27 +139,32 @@ static const ProtobufCMessageDescriptor *raw_descriptor(enum raw_type type)
 }
 
 /* What was kept as bytes while it waited, as a message and as text. */
-static void unfold(struct events *q)
+static const char *unfold(struct events *q)
 {
     struct event_node *n = q->polled;
     const ProtobufCMessageDescriptor *type = raw_descriptor(n->raw_type);
     if (type == NULL) {
-        return;
+        return "";
     }
     size_t bytes = 65536 + n->raw_n * 16;
-    q->polled_memory = malloc(bytes);
-    ASSERT(q->polled_memory != NULL);
     struct arena arena;
-    arena_init(&arena, q->polled_memory, bytes);
+    arena_init(&arena, make_room(&q->memory, bytes), bytes);
     const ProtobufCMessage *m =
         codec_decode(type, (struct bytes){n->raw, n->raw_n}, &arena);
     ASSERT(m != NULL); /* we encoded it ourselves */
     q->polled_raw = m;
     size_t text_bytes = 4096 + n->raw_n * 12;
-    q->polled_json = client_alloc(text_bytes);
-    if (json_write(m, JSON_SKIP_DEFAULTS, q->polled_json, text_bytes) == 0) {
-        q->polled_json[0] = '\0';
-    }
+    char *text = make_room(&q->json, text_bytes);
+    return json_write(m, JSON_SKIP_DEFAULTS, text, text_bytes) > 0 ? text : "";
+}
+
+static struct answer answer_in(const struct event_node *n)
+{
+    struct answer a = {
+        .status = n->event.status, .body = n->raw, .body_n = n->raw_n};
+    (void)snprintf(a.message, sizeof a.message, "%s",
+                   n->message != NULL ? n->message : "");
+    return a;
 }
 
 static const char *kind_name(const ProtobufCMessage *m)
@@ -153,26 +179,21 @@ static void give_out(struct events *q, struct baton_event *out)
 {
     struct event_node *n = q->polled;
     *out = n->event;
-    unfold(q);
+    out->json = unfold(q);
     out->scope = n->scope;
     out->device = n->names[0];
     out->tab = n->names[1];
-    out->message = n->message;
+    out->message = n->message != NULL ? n->message : "";
     out->kind = n->raw_type == RAW_EVENT ? kind_name(q->polled_raw) : "";
-    out->json = q->polled_json != NULL ? q->polled_json : "";
     if (n->wall_deadline_ms != 0) {
         uint64_t now_ms = client_now_ms();
         out->deadline_ms =
             n->wall_deadline_ms > now_ms ? n->wall_deadline_ms - now_ms : 0;
     }
     if (n->event.type == BATON_DONE) {
-        struct answer a = {
-            .status = n->event.status, .body = n->raw, .body_n = n->raw_n};
-        memcpy(a.message, n->message, sizeof a.message);
+        struct answer a = answer_in(n);
         reply_fill(&q->polled_reply, &a);
         out->reply = &q->polled_reply;
-        Pb__ClientMessage *m = answer_decode(&a, &q->polled_memory);
-        q->polled_raw = m != NULL ? &m->base : NULL;
     }
 }
 
@@ -192,7 +213,10 @@ static struct timespec later(int timeout_ms)
 
 bool baton_poll(struct baton *b, int timeout_ms, struct baton_event *out)
 {
-    struct timespec until = later(timeout_ms > 0 ? timeout_ms : 0);
+    struct timespec until = {0};
+    if (timeout_ms > 0) {
+        until = later(timeout_ms);
+    }
     (void)pthread_mutex_lock(&b->lock);
     struct events *q = &b->events;
     forget_polled(q);
@@ -221,19 +245,35 @@ bool baton_poll(struct baton *b, int timeout_ms, struct baton_event *out)
     return true;
 }
 
-int baton_fd(const struct baton *b)
+int baton_fd(struct baton *b)
 {
-    return b->events.fd;
+    struct events *q = &b->events;
+    (void)pthread_mutex_lock(&b->lock);
+    if (!q->fd_asked && q->n > 0) {
+        (void)eventfd_write(q->fd, 1);
+    }
+    q->fd_asked = true;
+    (void)pthread_mutex_unlock(&b->lock);
+    return q->fd;
 }
 
-const ProtobufCMessage *client_polled(const struct baton *b)
+const ProtobufCMessage *client_polled(struct baton *b)
 {
-    return b->events.polled_raw;
+    struct events *q = &b->events;
+    if (q->polled_raw == NULL && q->polled != NULL &&
+        q->polled->raw_type == RAW_ANSWER) {
+        struct answer a = answer_in(q->polled);
+        free(q->memory.at);
+        q->memory = (struct room){NULL, 0};
+        Pb__ClientMessage *m = answer_decode(&a, &q->memory.at);
+        q->polled_raw = m != NULL ? &m->base : NULL;
+    }
+    return q->polled_raw;
 }
 
 void *client_keep_polled(struct baton *b)
 {
-    void *memory = b->events.polled_memory;
-    b->events.polled_memory = NULL;
+    void *memory = b->events.memory.at;
+    b->events.memory = (struct room){NULL, 0};
     return memory;
 }

@@ -99,7 +99,7 @@ void lease_gone(struct baton *b, const char *why)
     roles_drop_all(b);
     struct event_node *n = event_make(BATON_LEASE_ENDED);
     n->event.status = BATON_EXPIRED;
-    (void)snprintf(n->message, sizeof n->message, "%s", why);
+    event_set_message(n, why);
     event_push(b, n);
 }
 
@@ -156,9 +156,11 @@ static void warn(struct baton *b, uint64_t now_ms)
     b->ending_told = true;
     struct event_node *n = event_make(BATON_ENDING);
     n->wall_deadline_ms = b->lease.deadline_ms;
-    (void)snprintf(n->message, sizeof n->message,
+    char why[100];
+    (void)snprintf(why, sizeof why,
                    "no renewal of the lease was acknowledged for %llu ms",
                    (unsigned long long)(now_ms - b->lease.proven_ms));
+    event_set_message(n, why);
     event_push(b, n);
 }
 

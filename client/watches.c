@@ -365,7 +365,7 @@ static void refused(struct baton *b, struct watcher *w,
     }
     struct event_node *n = watch_event(w, BATON_WATCH_FAILED, m->revision);
     n->event.status = (enum baton_status)m->status;
-    (void)snprintf(n->message, sizeof n->message, "%s", m->message);
+    event_set_message(n, m->message);
     event_push(b, n);
     w->id = 0;
     (void)watch_remove(b, w->tag, false);

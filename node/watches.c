@@ -55,6 +55,9 @@ static uint32_t chain_of(enum watch_kind kind, struct bytes namespace_name,
     return (uint32_t)(h % WATCH_CHAINS);
 }
 
+/* The field's number in client.proto. */
+#define WATCH_PART_BATCHES 3u
+
 static const struct bytes nothing = {(const uint8_t *)"", 0};
 
 /* --- opening and closing ----------------------------------------------------------------------------------------- */
@@ -353,17 +356,32 @@ bool watch_send(const struct watch_env *env, const struct watch *w,
     m.result_case = PB__CLIENT_MESSAGE__RESULT_WATCH;
     part->revision = revision;
     m.watch = part;
-    size_t n = codec_encode(&m.base, env->frame, env->frame_bytes);
-    return n > 0 && n <= FRAME_CLIENT_BYTES_MAX &&
-           transport_send(env->transport, w->conn,
-                          (struct bytes){env->frame, n});
+    ASSERT(env->frame_bytes >= FRAME_CLIENT_BYTES_MAX);
+    size_t n = codec_encode(&m.base, env->frame, FRAME_CLIENT_BYTES_MAX);
+    return n > 0 && transport_send(env->transport, w->conn,
+                                   (struct bytes){env->frame, n});
 }
 
-/* One watch's part of a revision. */
-static void tell(struct watches *ws, const struct watch_env *env, uint32_t slot,
-                 const Pb__EventBatch *batch)
+/* A batch as the field of a part that it is: encoded once, for all who are told of all of it. It lies behind the frame that it goes into; no
+ * bytes: it wouldn't fit into one. */
+static struct bytes encode_batch(const struct watch_env *env,
+                                 const Pb__EventBatch *batch)
 {
-    struct watch *w = &ws->slots[slot];
+    uint8_t *at = env->frame + FRAME_CLIENT_BYTES_MAX;
+    size_t room = env->frame_bytes - FRAME_CLIENT_BYTES_MAX;
+    Pb__EventBatch *batches[] = {(Pb__EventBatch *)(uintptr_t)batch};
+    Pb__WatchPart part = PB__WATCH_PART__INIT;
+    part.batches = batches;
+    part.n_batches = 1;
+    size_t n = codec_encode(&part.base, at, room);
+    /* The number of the field is one byte, and goes in front again by itself. */
+    return n == 0 ? (struct bytes){NULL, 0} : (struct bytes){at + 1, n - 1};
+}
+
+/* A revision, as far as it concerns the watch: the events that hit it, or all of them, which are encoded already. */
+static bool send_hits(const struct watch_env *env, const struct watch *w,
+                      const Pb__EventBatch *batch, struct bytes *encoded)
+{
     Pb__Event *list[EVENTS_MAX];
     Pb__EventBatch mine = PB__EVENT_BATCH__INIT;
     mine.revision = batch->revision;
@@ -375,9 +393,30 @@ static void tell(struct watches *ws, const struct watch_env *env, uint32_t slot,
     }
     Pb__EventBatch *batches[] = {&mine};
     Pb__WatchPart part = PB__WATCH_PART__INIT;
-    part.batches = batches;
-    part.n_batches = 1;
-    if (watch_send(env, w, &part, batch->revision)) {
+    if (mine.n_events == batch->n_events && encoded->n == 0) {
+        *encoded = encode_batch(env, batch);
+    }
+    /* To the encoder, bytes of a field are a field that it doesn't know. */
+    ProtobufCMessageUnknownField whole = {
+        .tag = WATCH_PART_BATCHES,
+        .wire_type = PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED,
+        .len = encoded->n,
+        .data = (uint8_t *)(uintptr_t)encoded->data};
+    if (mine.n_events == batch->n_events && encoded->n > 0) {
+        part.base.n_unknown_fields = 1;
+        part.base.unknown_fields = &whole;
+    } else {
+        part.batches = batches;
+        part.n_batches = 1;
+    }
+    return watch_send(env, w, &part, batch->revision);
+}
+
+static void tell(struct watches *ws, const struct watch_env *env, uint32_t slot,
+                 const Pb__EventBatch *batch, struct bytes *encoded)
+{
+    struct watch *w = &ws->slots[slot];
+    if (send_hits(env, w, batch, encoded)) {
         return;
     }
     if (w->phase == WATCH_STATE) {
@@ -396,12 +435,13 @@ void watches_publish(struct watches *ws, const struct watch_env *env,
     }
     ASSERT(batch->n_events <= EVENTS_MAX);
     ws->hits_n = 0;
+    struct bytes encoded = {NULL, 0};
     for (uint32_t i = 0; i < batch->n_events; i++) {
         hit_event(ws, i, &events[i], batch->events[i]);
     }
     for (uint32_t h = 0; h < ws->hits_n; h++) {
         ws->slots[ws->hits[h]].hit = false;
-        tell(ws, env, ws->hits[h], batch);
+        tell(ws, env, ws->hits[h], batch, &encoded);
     }
 }
 

@@ -32,7 +32,8 @@ struct watch_env {
     const struct registry *registry;
     const struct history *history;
     struct arena *arena; /* scratch; reset by the callee */
-    uint8_t *frame;      /* scratch for one encoded message */
+    uint8_t *
+        frame; /* scratch for one encoded message, and for a batch behind it: more than FRAME_CLIENT_BYTES_MAX */
     size_t frame_bytes;
     uint64_t cluster_ms; /* now */
     uint64_t applied;

@@ -6,11 +6,21 @@
 
 /* uint64 fields that count things, and so stay far below 2^53: they're numbers, as their readers expect. So is all that ends
  * in one of the suffixes. */
-static const char *const counts[] = {
-    "sessions", "leases",      "scopes",   "groups",      "devices",
-    "watches",  "connections", "renewals", "batons_more",
+struct name {
+    const char *text;
+    size_t n;
 };
-static const char *const count_suffixes[] = {"_ms", "_us", "_max"};
+#define NAME(text)                                                             \
+    {                                                                          \
+        text, sizeof(text) - 1                                                 \
+    }
+static const struct name counts[] = {
+    NAME("sessions"), NAME("leases"),      NAME("scopes"),
+    NAME("groups"),   NAME("devices"),     NAME("watches"),
+    NAME("renewals"), NAME("connections"), NAME("batons_more"),
+};
+static const struct name count_suffixes[] = {NAME("_ms"), NAME("_us"),
+                                             NAME("_max")};
 
 static const char hex_digits[] = "0123456789abcdef";
 
@@ -54,9 +64,13 @@ static void put(struct json_writer *w, const char *text, size_t n)
     w->n += n;
 }
 
-static void put_char(struct json_writer *w, char c)
+static inline void put_char(struct json_writer *w, char c)
 {
-    put(w, &c, 1);
+    if (w->overflow || w->n + 1 >= w->out_bytes) {
+        w->overflow = true;
+        return;
+    }
+    w->out[w->n++] = c;
 }
 
 /* What stands in front of a value or key. */
@@ -154,11 +168,12 @@ static size_t plain_n(struct bytes text)
     while (n < text.n) {
         uint8_t c = text.data[n];
         uint32_t point = c;
-        size_t length =
-            c < 0x80
-                ? 1
-                : utf8_next((struct bytes){text.data + n, text.n - n}, &point);
-        if (length == 0 || (c < 0x80 && is_escaped(c))) {
+        size_t length = !is_escaped(c);
+        if (c >= 0x80) {
+            length =
+                utf8_next((struct bytes){text.data + n, text.n - n}, &point);
+        }
+        if (length == 0) {
             break;
         }
         n += length;
@@ -302,31 +317,34 @@ void json_nothing(struct json_writer *w)
     put(w, "null", 4);
 }
 
+/* A field's name, in which nothing is to be escaped. */
+static void put_name(struct json_writer *w, const char *name)
+{
+    separate(w);
+    put_char(w, '"');
+    put(w, name, strlen(name));
+    put(w, "\":", 2);
+    w->comma = false;
+}
+
 /* --- the view of a message --------------------------------------------------------------------------------------- */
 
-static bool ends_with(const char *name, const char *suffix)
+static bool ends_with(struct name name, struct name suffix)
 {
-    size_t name_n = strlen(name);
-    size_t suffix_n = strlen(suffix);
-    return name_n >= suffix_n &&
-           memcmp(name + name_n - suffix_n, suffix, suffix_n) == 0;
+    return name.n >= suffix.n &&
+           memcmp(name.text + name.n - suffix.n, suffix.text, suffix.n) == 0;
 }
 
-static bool is_same(const char *a, const char *b)
+static bool is_count(const char *text)
 {
-    size_t n = strlen(a);
-    return n == strlen(b) && memcmp(a, b, n) == 0;
-}
-
-static bool is_count(const char *name)
-{
+    const struct name name = {text, strlen(text)};
     for (size_t i = 0; i < countof(count_suffixes); i++) {
         if (ends_with(name, count_suffixes[i])) {
             return true;
         }
     }
     for (size_t i = 0; i < countof(counts); i++) {
-        if (is_same(name, counts[i])) {
+        if (name.n == counts[i].n && ends_with(name, counts[i])) {
             return true;
         }
     }
@@ -481,7 +499,7 @@ static void write_repeated(struct json_writer *w,
     if (n == 0 && (flags & JSON_SKIP_DEFAULTS) != 0) {
         return;
     }
-    json_key(w, f->name);
+    put_name(w, f->name);
     json_array_begin(w);
     const uint8_t *at = read_pointer(base + f->offset);
     ASSERT_IMPLIES(n > 0, at != NULL);
@@ -511,7 +529,7 @@ static void write_field(struct json_writer *w,
     if (!in_oneof && (flags & JSON_SKIP_DEFAULTS) != 0 && is_default(f, at)) {
         return;
     }
-    json_key(w, f->name);
+    put_name(w, f->name);
     write_value(w, f, at, flags);
 }
 

@@ -78,6 +78,9 @@ static int code_of(const struct swarm_result *r)
     if (r->failures_n > 0) {
         return exit_code(worst->failure.verdict);
     }
+    if (r->stopped_by != 0) {
+        return 128 + (int)r->stopped_by;
+    }
     if (r->not_deterministic > 0) {
         return EXIT_NOT_DETERMINISTIC;
     }

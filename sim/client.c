@@ -79,7 +79,7 @@ void sim_client_kill(struct sim_client *c)
     program_gone(c);
     c->up = false;
     c->changed_us = c->world->now_us;
-    c->run_serial++;
+    sim_queue_drop(&c->world->queue, &c->run_place);
     sim_system_of(c);
     enum baton_status status = baton_close(c->baton, BATON_LEAVE_ABANDON, 0);
     ASSERT(status == BATON_OK);
@@ -93,7 +93,7 @@ void sim_client_pause(struct sim_client *c, bool paused)
     if (c->up && c->paused != paused) {
         c->paused = paused;
         c->run_us = UINT64_MAX;
-        c->run_serial++;
+        sim_queue_drop(&c->world->queue, &c->run_place);
         sim_client_wake(c, c->world->now_us);
     }
 }
@@ -124,13 +124,13 @@ static uint64_t timer_us(const struct sim_client *c, uint64_t ms)
     return sim_clock_when_us(&c->clock, ms);
 }
 
-static void run(void *arg, uint64_t serial, uint64_t b)
+static void run(void *arg, uint64_t a, uint64_t b)
 {
     struct sim_client *c = arg;
+    (void)a;
     (void)b;
-    if (!c->up || c->paused || serial != c->run_serial) {
-        return;
-    }
+    ASSERT(c->up);
+    ASSERT(!c->paused);
     c->run_us = UINT64_MAX;
     sim_system_of(c);
     sim_world_note(c->world, 0xC1u, c->number, c->world->now_us);
@@ -158,11 +158,9 @@ void sim_client_wake(struct sim_client *c, uint64_t at_us)
         return;
     }
     c->run_us = at_us;
-    c->run_serial++;
-    sim_queue_put(&c->world->queue, &(struct sim_event){.at_us = at_us,
-                                                        .happen = run,
-                                                        .arg = c,
-                                                        .a = c->run_serial});
+    sim_queue_plan(&c->world->queue,
+                   &(struct sim_event){.at_us = at_us, .happen = run, .arg = c},
+                   &c->run_place);
 }
 
 void sim_client_up(struct sim_client *c, struct sim_stream *s)

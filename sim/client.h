@@ -82,8 +82,8 @@ struct sim_client {
     uint64_t renewed;       /* the number of the last one */
     struct sim_budget renewals;
     uint64_t run_us;
-    uint64_t run_serial;
-    uint64_t op_us; /* when its program does something next */
+    uint32_t run_place; /* in the queue */
+    uint64_t op_us;     /* when its program does something next */
     uint64_t tags;
     uint32_t tabs_n;
     struct sim_tab tabs[SIM_TABS_MAX];

@@ -25,6 +25,9 @@ struct sim_history {
     struct record *records;
     uint32_t n;
     uint32_t capacity;
+    uint32_t *lost; /* the records that are openings which nobody answered */
+    uint32_t lost_n;
+    uint32_t lost_capacity;
     uint64_t undecided_n; /* scopes */
 };
 
@@ -45,8 +48,19 @@ void sim_history_free(struct sim_history *h)
 {
     if (h != NULL) {
         free(h->records);
+        free(h->lost);
         free(h);
     }
+}
+
+static void put_lost(struct sim_history *h, uint32_t record)
+{
+    if (h->lost_n == h->lost_capacity) {
+        h->lost_capacity = h->lost_capacity == 0 ? 64 : h->lost_capacity * 2;
+        h->lost = realloc(h->lost, h->lost_capacity * sizeof *h->lost);
+        ASSERT(h->lost != NULL);
+    }
+    h->lost[h->lost_n++] = record;
 }
 
 static void put(struct sim_history *h, const struct record *r)
@@ -55,6 +69,9 @@ static void put(struct sim_history *h, const struct record *r)
         h->capacity = h->capacity == 0 ? 1024 : h->capacity * 2;
         h->records = realloc(h->records, h->capacity * sizeof *h->records);
         ASSERT(h->records != NULL);
+    }
+    if (r->op.call == LINEAR_OPEN && r->op.answer == LINEAR_LOST) {
+        put_lost(h, h->n);
     }
     h->records[h->n++] = *r;
 }
@@ -195,10 +212,9 @@ static void name_opening(struct sim_history *h, const char *tab,
     }
     uint64_t client = strtoull(tab + 1, &behind, 10);
     uint64_t tag = behind[0] == '-' ? strtoull(behind + 1, NULL, 10) : 0;
-    for (uint32_t i = 0; i < h->n; i++) {
-        struct record *r = &h->records[i];
-        if (r->op.call == LINEAR_OPEN && r->op.client == client &&
-            r->tag == tag && r->op.answer == LINEAR_LOST) {
+    for (uint32_t i = 0; i < h->lost_n; i++) {
+        struct record *r = &h->records[h->lost[i]];
+        if (r->op.client == client && r->tag == tag) {
             r->op.session = session;
         }
     }

@@ -195,9 +195,9 @@ static bool send_hostile(struct sim_net *net, struct packet *p)
         again->out_of_order = true;
         again->trace = trace_again(net->trace, p->trace);
         p->stream->queued[p->side] += p->n;
-        fly(net, again,
-            *net->now_us + delay_of(net, w, sim_random(&r)) +
-                sim_seldom(&r, 20 * o->delay_max_us));
+        uint64_t delay = delay_of(net, w, sim_random(&r));
+        delay += sim_seldom(&r, 20 * o->delay_max_us);
+        fly(net, again, *net->now_us + delay);
     }
     uint64_t at_us = *net->now_us + delay_of(net, w, sim_random(&r));
     if (sim_chance(&r, o->overtaken)) {

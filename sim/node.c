@@ -173,7 +173,7 @@ static void take_down(struct sim_node *n, bool silently)
     n->transport = NULL;
     n->up = false;
     n->paused = false;
-    n->run_serial++;
+    sim_queue_drop(&n->world->queue, &n->run_place);
     n->write_serial++;
     n->writing_n = 0;
     n->write_planned = false;
@@ -441,13 +441,12 @@ static void one_turn(struct sim_node *n)
     n->busy_us = n->world->now_us + TURN_US + inputs * INPUT_US;
 }
 
-static void run(void *arg, uint64_t serial, uint64_t b)
+static void run(void *arg, uint64_t a, uint64_t b)
 {
     struct sim_node *n = arg;
+    (void)a;
     (void)b;
-    if (!n->up || serial != n->run_serial) {
-        return;
-    }
+    ASSERT(n->up);
     n->run_us = UINT64_MAX;
     if (n->paused) {
         return;
@@ -467,9 +466,7 @@ void sim_node_wake(struct sim_node *n, uint64_t at_us)
         return;
     }
     n->run_us = at_us;
-    n->run_serial++;
-    sim_queue_put(&n->world->queue, &(struct sim_event){.at_us = at_us,
-                                                        .happen = run,
-                                                        .arg = n,
-                                                        .a = n->run_serial});
+    sim_queue_plan(&n->world->queue,
+                   &(struct sim_event){.at_us = at_us, .happen = run, .arg = n},
+                   &n->run_place);
 }

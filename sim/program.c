@@ -149,12 +149,9 @@ static void open_tab(struct sim_client *c, struct sim_tab *tab)
         return;
     }
     *tab = (struct sim_tab){
-        .used = true,
-        .opening = true,
-        .group = (uint32_t)sim_below(&c->random, c->world->options.groups_n),
-        .device = (uint32_t)sim_below(&c->random, c->world->options.devices_n),
-        .serial = (uint32_t)op->tag,
-    };
+        .used = true, .opening = true, .serial = (uint32_t)op->tag};
+    tab->group = (uint32_t)sim_below(&c->random, c->world->options.groups_n);
+    tab->device = (uint32_t)sim_below(&c->random, c->world->options.devices_n);
     bool filled = client_fill_random(tab->secret, sizeof tab->secret);
     ASSERT(filled);
     (void)snprintf(name, sizeof name, "t%u-%u", c->number, tab->serial);
@@ -164,9 +161,9 @@ static void open_tab(struct sim_client *c, struct sim_tab *tab)
         .tab = name,
         .secret = tab->secret,
         .capabilities = caps,
-        .capabilities_n = draw_capabilities(c, caps),
-        .observer = sim_chance(&c->random, 50),
     };
+    o.capabilities_n = draw_capabilities(c, caps);
+    o.observer = sim_chance(&c->random, 50);
     begin(c, op, tab, false);
     const struct baton_call call = {.tag = op->tag};
     sent(c, op, baton_session_open(c->baton, &call, &o, NULL));
@@ -290,19 +287,23 @@ static void set_policy(struct sim_client *c)
     }
     begin(c, op, NULL, true);
     uint64_t grace = sim_magnitude(&c->random, 500, 8000);
+    /* One draw a statement: compilers differ in the order in which they evaluate arguments. */
+    uint64_t max_tenure = 0;
+    if (sim_chance(&c->random, 300)) {
+        max_tenure = sim_magnitude(&c->random, 10000, 60000);
+    }
+    uint64_t yield = sim_magnitude(&c->random, 200, 2000);
+    uint64_t offer = sim_magnitude(&c->random, 200, 2000);
+    uint64_t min_tenure = sim_magnitude(&c->random, 100, 8000);
+    uint64_t margin = sim_between(&c->random, 1, 200);
     (void)snprintf(
         json, sizeof json,
         "{\"margin\": %u, \"min_tenure_ms\": %u, \"session_grace_ms\": %llu, "
         "\"holder_grace_ms\": %llu, \"offer_ms\": %u, \"yield_ms\": %u, "
         "\"max_tenure_ms\": %u}",
-        (unsigned)sim_between(&c->random, 1, 200),
-        (unsigned)sim_magnitude(&c->random, 100, 8000),
-        (unsigned long long)grace * 2, (unsigned long long)grace,
-        (unsigned)sim_magnitude(&c->random, 200, 2000),
-        (unsigned)sim_magnitude(&c->random, 200, 2000),
-        sim_chance(&c->random, 300)
-            ? (unsigned)sim_magnitude(&c->random, 10000, 60000)
-            : 0);
+        (unsigned)margin, (unsigned)min_tenure, (unsigned long long)grace * 2,
+        (unsigned long long)grace, (unsigned)offer, (unsigned)yield,
+        (unsigned)max_tenure);
     const struct baton_call call = {.tag = op->tag};
     sent(c, op, baton_policy_set(c->baton, &call, NAMESPACE, json, NULL));
 }

@@ -7,6 +7,43 @@ static bool before(const struct sim_event *a, const struct sim_event *b)
     return a->at_us != b->at_us ? a->at_us < b->at_us : a->serial < b->serial;
 }
 
+static void set(struct sim_queue *q, uint32_t i, const struct sim_event *e)
+{
+    q->at[i] = *e;
+    if (e->place != NULL) {
+        *e->place = i + 1;
+    }
+}
+
+/* From the empty place i towards the root, until `e` is in order. */
+static void rise(struct sim_queue *q, uint32_t i, const struct sim_event *e)
+{
+    while (i > 0 && before(e, &q->at[(i - 1) / 2])) {
+        set(q, i, &q->at[(i - 1) / 2]);
+        i = (i - 1) / 2;
+    }
+    set(q, i, e);
+}
+
+static void sink(struct sim_queue *q, uint32_t i, const struct sim_event *e)
+{
+    for (;;) {
+        uint32_t child = 2 * i + 1;
+        if (child >= q->n) {
+            break;
+        }
+        if (child + 1 < q->n && before(&q->at[child + 1], &q->at[child])) {
+            child++;
+        }
+        if (!before(&q->at[child], e)) {
+            break;
+        }
+        set(q, i, &q->at[child]);
+        i = child;
+    }
+    set(q, i, e);
+}
+
 void sim_queue_put(struct sim_queue *q, const struct sim_event *e)
 {
     if (q->n == q->capacity) {
@@ -16,12 +53,41 @@ void sim_queue_put(struct sim_queue *q, const struct sim_event *e)
     }
     struct sim_event added = *e;
     added.serial = q->serials++;
-    uint32_t i = q->n++;
-    while (i > 0 && before(&added, &q->at[(i - 1) / 2])) {
-        q->at[i] = q->at[(i - 1) / 2];
-        i = (i - 1) / 2;
+    rise(q, q->n++, &added);
+}
+
+/* What's at i isn't there any more: the last one takes its place. */
+static void close_gap(struct sim_queue *q, uint32_t i)
+{
+    struct sim_event last = q->at[--q->n];
+    if (i == q->n) {
+        return;
     }
-    q->at[i] = added;
+    if (i > 0 && before(&last, &q->at[(i - 1) / 2])) {
+        rise(q, i, &last);
+    } else {
+        sink(q, i, &last);
+    }
+}
+
+void sim_queue_drop(struct sim_queue *q, uint32_t *place)
+{
+    if (*place != 0) {
+        uint32_t i = *place - 1;
+        ASSERT(i < q->n);
+        ASSERT(q->at[i].place == place);
+        *place = 0;
+        close_gap(q, i);
+    }
+}
+
+void sim_queue_plan(struct sim_queue *q, const struct sim_event *e,
+                    uint32_t *place)
+{
+    struct sim_event planned = *e;
+    sim_queue_drop(q, place);
+    planned.place = place;
+    sim_queue_put(q, &planned);
 }
 
 bool sim_queue_take(struct sim_queue *q, struct sim_event *out)
@@ -30,23 +96,10 @@ bool sim_queue_take(struct sim_queue *q, struct sim_event *out)
         return false;
     }
     *out = q->at[0];
-    struct sim_event last = q->at[--q->n];
-    uint32_t i = 0;
-    for (;;) {
-        uint32_t child = 2 * i + 1;
-        if (child >= q->n) {
-            break;
-        }
-        if (child + 1 < q->n && before(&q->at[child + 1], &q->at[child])) {
-            child++;
-        }
-        if (!before(&q->at[child], &last)) {
-            break;
-        }
-        q->at[i] = q->at[child];
-        i = child;
+    if (out->place != NULL) {
+        *out->place = 0;
     }
-    q->at[i] = last;
+    close_gap(q, 0);
     return true;
 }
 

@@ -12,6 +12,7 @@ struct sim_event {
     void *arg;
     uint64_t a;
     uint64_t b;
+    uint32_t *place; /* where it's kept track of; NULL: nowhere */
 };
 
 /* A binary heap. */
@@ -23,6 +24,11 @@ struct sim_queue {
 };
 
 void sim_queue_put(struct sim_queue *q, const struct sim_event *e);
+/* A timer: as if what *place stands for had never been put in, and this came instead. *place belongs to the queue, and stays where it is until
+ * the event was taken or dropped; 0: there's none. */
+void sim_queue_plan(struct sim_queue *q, const struct sim_event *e,
+                    uint32_t *place);
+void sim_queue_drop(struct sim_queue *q, uint32_t *place);
 /* The next one; false: nothing will ever happen. */
 bool sim_queue_take(struct sim_queue *q, struct sim_event *out);
 /* When the next one is; UINT64_MAX: none. */

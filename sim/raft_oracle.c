@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "proto/codec.h"
 #include "sim/cover.h"
@@ -189,10 +190,7 @@ static void on_checkpoint(void *arg, const struct store_checkpoint *c)
 static void on_event(void *arg, raft_index revision, struct bytes batch)
 {
     struct sim_node *n = arg;
-    uint64_t h = batch.n;
-    for (size_t i = 0; i < batch.n; i++) {
-        h = (h ^ batch.data[i]) * 0x100000001B3u;
-    }
+    uint64_t h = XXH3_64bits(batch.data, batch.n);
     log_oracle_applied(&n->world->raft->log, n, revision);
     struct facts *f = &n->world->raft->events;
     uint32_t before = f->n;

@@ -79,6 +79,11 @@ static void run_json(const struct sim_result *r)
         json_key(&w, numbers[i].name);
         json_u64(&w, numbers[i].value);
     }
+    char trace[17];
+    (void)snprintf(trace, sizeof trace, "%016llx",
+                   (unsigned long long)r->trace_hash);
+    json_key(&w, "trace");
+    json_cstring(&w, trace);
     json_coverage(&w, &r->coverage);
     json_object_end(&w);
     print_line(&w, line);
@@ -154,6 +159,10 @@ static void swarm_json(const struct swarm_result *r)
     json_u64(&w, r->vacuous);
     json_key(&w, "not_deterministic");
     json_u64(&w, r->not_deterministic);
+    if (r->stopped_by != 0) {
+        json_key(&w, "stopped_by");
+        json_u64(&w, r->stopped_by);
+    }
     json_key(&w, "sim_hours_per_minute");
     json_hundredths(&w, (uint64_t)(hours_a_minute(r) * 100));
     json_coverage(&w, &r->coverage);
@@ -184,6 +193,10 @@ void report_swarm(const struct swarm_result *r, const char *scenario, bool json)
         (double)r->simulated_us / 3.6e9, (double)r->real_ms / 1e3,
         hours_a_minute(r), (unsigned long long)r->events_n);
     print_coverage(&r->coverage);
+    if (r->stopped_by != 0) {
+        (void)printf("\nstopped by signal %u before all was run\n",
+                     r->stopped_by);
+    }
     if (r->missing[0] != 0) {
         (void)printf("\n%s\n", r->missing);
     }

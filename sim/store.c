@@ -46,6 +46,7 @@ struct store {
     struct sim_disk *disk;
     struct batch *open;
     struct batch *waiting; /* oldest first */
+    struct batch *spare;   /* empty, to be used again */
     struct read *reads;    /* oldest first */
     struct news *news;     /* oldest first */
     struct news *shown;    /* given out by the last store_next() */
@@ -65,22 +66,29 @@ const char *const sim_store_never[] = {"torn_meta", "map_full", NULL};
 
 /* --- batches ----------------------------------------------------------------------------------------------------------- */
 
-static struct batch *batch_new(uint64_t number)
+static struct batch *batch_new(struct store *s, uint64_t number)
 {
-    struct batch *b = sim_alloc(sizeof *b);
+    struct batch *b = s->spare;
+    if (b == NULL) {
+        b = sim_alloc(sizeof *b);
+    } else {
+        s->spare = b->next;
+        *b = (struct batch){.ops = b->ops, .capacity = b->capacity};
+    }
     b->number = number;
     return b;
 }
 
-static void batch_free(struct batch *b)
+/* It may be used again. */
+static void batch_done(struct store *s, struct batch *b)
 {
     for (uint32_t i = 0; i < b->n; i++) {
         sim_drop(&b->ops[i].item.key);
         sim_drop(&b->ops[i].item.value);
         sim_drop(&b->ops[i].checkpoint.config);
     }
-    free(b->ops);
-    free(b);
+    b->next = s->spare;
+    s->spare = b;
 }
 
 static struct sim_op *add(struct store *s, enum sim_op_type type,
@@ -212,7 +220,7 @@ uint64_t store_commit(struct store *s)
     *at = s->open;
     uint64_t number = s->open->number;
     s->queue_bytes += s->open->bytes;
-    s->open = batch_new(number + 1);
+    s->open = batch_new(s, number + 1);
     return number;
 }
 
@@ -467,7 +475,7 @@ bool sim_store_write(struct store *s)
     s->stored = b->number;
     s->queue_bytes -= b->bytes;
     s->waiting = b->next;
-    batch_free(b);
+    batch_done(s, b);
     serve_reads(s);
     return true;
 }
@@ -555,7 +563,7 @@ struct store *sim_store_open(struct sim_disk *d, struct store_boot *out)
     struct store *s = sim_alloc(sizeof *s);
     uint64_t chain = 0;
     s->disk = d;
-    s->open = batch_new(1);
+    s->open = batch_new(s, 1);
     d->boot++;
     struct raft_pos tail = sim_disk_tail(d, &chain);
     *out = (struct store_boot){
@@ -601,9 +609,15 @@ void sim_store_crash(struct store *s)
     while (s->waiting != NULL) {
         struct batch *b = s->waiting;
         s->waiting = b->next;
-        batch_free(b);
+        batch_done(s, b);
     }
-    batch_free(s->open);
+    batch_done(s, s->open);
+    while (s->spare != NULL) {
+        struct batch *b = s->spare;
+        s->spare = b->next;
+        free(b->ops);
+        free(b);
+    }
     while (s->reads != NULL) {
         struct read *r = s->reads;
         s->reads = r->next;

@@ -1,10 +1,12 @@
 #include "sim/swarm.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -41,8 +43,64 @@ void swarm_plan(const struct scenario *scenario, uint64_t seed,
     }
 }
 
+/* --- being told to end ------------------------------------------------------------------------------------------------------------- */
+
+static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
+static volatile sig_atomic_t told; /* the signal that came; 0: none */
+
+static void on_signal(int signal_n)
+{
+    told = signal_n;
+}
+
+/* Waits are cut short by it, and what was made for the runs is removed on the way out. What is ignored, as by nohup, stays so. */
+static void hear_signals(void)
+{
+    const struct sigaction action = {.sa_handler = on_signal};
+    for (size_t i = 0; i < countof(ends); i++) {
+        struct sigaction before;
+        int rc = sigaction(ends[i], NULL, &before);
+        if (rc == 0 && before.sa_handler != SIG_IGN) {
+            rc = sigaction(ends[i], &action, NULL);
+        }
+        ASSERT(rc == 0);
+    }
+}
+
+/* Of a run: the terminal's Ctrl-C is for who began it, and who began it ends it, or dies. */
+static void end_with_parent(pid_t parent)
+{
+    for (size_t i = 0; i < countof(ends); i++) {
+        (void)signal(ends[i], SIG_IGN);
+    }
+    int rc = prctl(PR_SET_PDEATHSIG, SIGKILL);
+    ASSERT(rc == 0);
+    if (getppid() != parent) {
+        _exit(1); /* it was faster */
+    }
+}
+
+/* True if a child ended; false: none is left, or a signal came. */
+static bool wait_for(pid_t *out_pid, int *out_status)
+{
+    do {
+        *out_pid = told != 0 ? -1 : waitpid(-1, out_status, 0);
+    } while (*out_pid < 0 && told == 0 && errno == EINTR);
+    return *out_pid > 0;
+}
+
+static void end_run(pid_t pid)
+{
+    (void)kill(pid, SIGKILL);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+    }
+}
+
+/* --- one --------------------------------------------------------------------------------------------------------------------------- */
+
 static pid_t begin(const struct sim_plan *plan, struct sim_result *out)
 {
+    const pid_t parent = getpid();
     memset(out, 0, sizeof *out);
     /* What stays if it doesn't live to say more. */
     out->options = plan->options;
@@ -53,6 +111,7 @@ static pid_t begin(const struct sim_plan *plan, struct sim_result *out)
     pid_t pid = fork();
     ASSERT(pid >= 0);
     if (pid == 0) {
+        end_with_parent(parent);
         sim_run(plan, out);
         _exit(0);
     }
@@ -73,8 +132,12 @@ void swarm_one(const struct sim_plan *plan, struct sim_result *out)
     int status = 0;
     struct sim_plan thorough = *plan;
     thorough.options.linear = true; /* one run may take its time */
+    hear_signals();
     pid_t pid = begin(&thorough, r);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    pid_t ended = 0;
+    if (!wait_for(&ended, &status)) {
+        end_run(pid);
+        exit(128 + told);
     }
     end(r, status);
     *out = *r;
@@ -268,10 +331,23 @@ static void start_one(struct going *g, uint32_t i)
     }
 }
 
+/* At once: it may be hours until the summary. */
+static void say_failure(const struct swarm *s, const struct sim_result *r)
+{
+    const struct sim_failure *f = &r->failure;
+    if (s->progress && f->verdict != SIM_PASS && f->verdict != SIM_VACUOUS) {
+        (void)fprintf(stderr, "baton-sim: seed %llu fails: %s: %s\n",
+                      (unsigned long long)r->options.seed, f->invariant,
+                      f->text);
+    }
+}
+
+/* Every five seconds at first, then once a minute: some runs last for a night. */
 static void say_progress(struct going *g)
 {
     uint64_t now = clock_ms();
-    if (!g->swarm->progress || now < g->said_ms + 5000) {
+    uint64_t pause_ms = now < g->began_ms + 60000 ? 5000 : 60000;
+    if (!g->swarm->progress || now < g->said_ms + pause_ms) {
         return;
     }
     g->said_ms = now;
@@ -284,6 +360,26 @@ static void say_progress(struct going *g)
                   (double)(now - g->began_ms) / 1e3);
 }
 
+/* Those that go on although somebody told us to end. */
+static void end_jobs(struct going *g)
+{
+    for (uint32_t i = 0; i < g->swarm->jobs; i++) {
+        if (g->jobs[i].pid != 0) {
+            end_run(g->jobs[i].pid);
+            g->jobs[i].pid = 0;
+        }
+    }
+}
+
+static void look_for_missing(const struct swarm *s, struct swarm_result *out)
+{
+    if (s->scenario != NULL) {
+        all_reached(s->scenario, out);
+    } else if (s->covered) {
+        all_covered(out);
+    }
+}
+
 void swarm_run(const struct swarm *s, struct swarm_result *out)
 {
     struct going g = {.swarm = s, .out = out, .next = s->from};
@@ -292,23 +388,19 @@ void swarm_run(const struct swarm *s, struct swarm_result *out)
     g.began_ms = clock_ms();
     g.said_ms = g.began_ms;
     g.results = swarm_shared(s->jobs * sizeof *g.results);
+    hear_signals();
     for (uint32_t i = 0; i < s->jobs; i++) {
         start_one(&g, i);
     }
-    for (;;) {
-        int status = 0;
-        pid_t pid = waitpid(-1, &status, 0);
-        if (pid < 0 && errno == EINTR) {
-            continue;
-        }
-        if (pid < 0) {
-            break; /* no child is left */
-        }
+    int status = 0;
+    pid_t pid = 0;
+    while (wait_for(&pid, &status)) {
         for (uint32_t i = 0; i < s->jobs; i++) {
             if (g.jobs[i].pid != pid) {
                 continue;
             }
             end(&g.results[i], status);
+            say_failure(s, &g.results[i]);
             if (finished(&g, &g.jobs[i], &g.results[i])) {
                 begin_job(&g, i);
             } else {
@@ -317,11 +409,11 @@ void swarm_run(const struct swarm *s, struct swarm_result *out)
         }
         say_progress(&g);
     }
+    end_jobs(&g);
     out->real_ms = clock_ms() - g.began_ms;
-    if (s->scenario != NULL) {
-        all_reached(s->scenario, out);
-    } else if (s->covered) {
-        all_covered(out);
+    out->stopped_by = (uint32_t)told;
+    if (told == 0) {
+        look_for_missing(s, out);
     }
     (void)munmap(g.results, s->jobs * sizeof *g.results);
 }

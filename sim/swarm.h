@@ -26,6 +26,7 @@ struct swarm_result {
     uint64_t events_n;
     uint64_t simulated_us;
     uint64_t real_ms;
+    uint32_t stopped_by; /* a signal, before all was run; 0: none came */
     struct sim_coverage coverage;
     /* The first ones that failed. */
     struct sim_result failures[SWARM_FAILED_MAX];
@@ -36,11 +37,12 @@ struct swarm_result {
     char missing[1024];
 };
 
+/* SIGINT, SIGTERM and SIGHUP end it early: what came of the runs until then is told. */
 void swarm_run(const struct swarm *s, struct swarm_result *out);
 /* What a run of this seed is made of; `scenario` NULL: all is drawn. */
 void swarm_plan(const struct scenario *scenario, uint64_t seed,
                 struct sim_plan *out);
-/* One run, in a process of its own. The plan's record is shared memory, or NULL. */
+/* One run, in a process of its own. The plan's record is shared memory, or NULL. Doesn't return if a signal says to end. */
 void swarm_one(const struct sim_plan *plan, struct sim_result *out);
 /* Is what the scenario expects in each seed among what happened in this one? False: `out` says what isn't. */
 MUST_USE bool swarm_covered(const struct scenario *scenario,

@@ -229,10 +229,10 @@ struct sim_node {
     struct sim_input *inputs; /* oldest first */
     struct sim_input **inputs_end;
     struct sim_peer peers[SIM_NODES_MAX + 1];
-    uint64_t run_us; /* when its next turn is; UINT64_MAX: none is planned */
-    uint64_t run_serial; /* which of the planned ones counts */
-    uint64_t busy_us;    /* the turn at hand takes until then */
-    uint32_t writing_n;  /* batches in the transaction at hand */
+    uint64_t run_us;    /* when its next turn is; UINT64_MAX: none is planned */
+    uint32_t run_place; /* in the queue */
+    uint64_t busy_us;   /* the turn at hand takes until then */
+    uint32_t writing_n; /* batches in the transaction at hand */
     bool write_planned;
     uint64_t write_serial;
     struct sim_disk_faults faults;

@@ -10,6 +10,8 @@ import sys
 import tempfile
 import time
 
+from cases import must, run_with
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PORTS = [base + node for base in (7100, 7200, 7300) for node in (1, 2, 3)]
 PATIENCE = 60.0
@@ -99,11 +101,6 @@ def alive(pid):
     # The child of a shell that ended waits for init to take its code.
     with open('/proc/%d/stat' % pid, encoding='ascii') as file:
         return file.read().rpartition(')')[2].split()[0] != 'Z'
-
-
-def must(condition, text):
-    if not condition:
-        raise AssertionError(text)
 
 
 def up_and_down(dev):
@@ -218,21 +215,12 @@ def wipe(dev):
 
 
 def main():
-    failed = False
     with tempfile.TemporaryDirectory(prefix='baton-dev-') as folder:
         dev = Dev(folder)
-        for case in (up_and_down, foreign_pid_file, port_in_use, control_c,
-                     shell_alone, wipe):
-            try:
-                case(dev)
-                print('ok ' + case.__name__, flush=True)
-            except Exception as error:  # whatever it was, the next case runs
-                failed = True
-                print('not ok %s: %s' % (
-                    case.__name__, str(error).replace('\n', ' / ')),
-                    flush=True)
+        code = run_with(dev, up_and_down, foreign_pid_file, port_in_use,
+                        control_c, shell_alone, wipe)
         dev.run('down')
-    return 1 if failed else 0
+    return code
 
 
 if __name__ == '__main__':

@@ -38,6 +38,12 @@ SUPPRESSIONS = {'LSAN_OPTIONS': 'tests/lsan.supp',
                 'TSAN_OPTIONS': 'tests/tsan.supp'}
 
 
+# What tests/sim/ has that needs more than the programs.
+SIM_TARGETS = {
+    'builds_test.py': ['bin', 'build/clang-O0/sim/baton-sim'],
+    'command_test.py': ['bin', 'build/release/sim/baton-sim-lmdb']}
+
+
 class Result:
     """What a test came to: cases that passed, and (name, why) of those that did not."""
 
@@ -335,7 +341,8 @@ def all_tests():
             swarm('lmdb', 'debug', real % 'debug', real % 'debug', 51, 60),
             scenarios()]
         wide += [lines_test('sim', os.path.basename(path)[:-len('.py')],
-                            [sys.executable, path], 300, ['bin'])
+                            [sys.executable, path], 300,
+                            SIM_TARGETS.get(os.path.basename(path), ['bin']))
                  for path in sorted(glob.glob('tests/sim/*_test.py'))]
     alone = [cluster('tests/cluster/%s.py' % name)
              for name in catalog.cluster()]

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #define FDS_MAX     1024
 #define DISKS_MAX   64u
 #define FOLDER_SIZE 128u
+#define BASE_NAME   "baton-sim."
 
 struct calls_disk {
     char folder[FOLDER_SIZE];
@@ -94,12 +96,64 @@ static void remove_base(void)
     }
 }
 
+/* Locks a folder for as long as this process or one of its runs lives. Whoever has the lock while nobody lives any more may remove it. The
+ * file that stands for it; -1: it's another's, or isn't there (any more). */
+static int lock_folder(const char *path)
+{
+    struct stat st;
+    int fd = real_open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 &&
+        (flock(fd, LOCK_EX | LOCK_NB) != 0 || stat(path, &st) != 0)) {
+        (void)real_close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+/* What simulators left that were killed by a signal that can't be heard. */
+static void remove_left(const char *place)
+{
+    DIR *dir = opendir(place);
+    const struct dirent *e = NULL;
+    char path[256];
+    while (dir != NULL && (e = readdir(dir)) != NULL) {
+        if (strncmp(e->d_name, BASE_NAME, strlen(BASE_NAME)) != 0 ||
+            (size_t)snprintf(path, sizeof path, "%s/%s", place, e->d_name) >=
+                sizeof path) {
+            continue;
+        }
+        int fd = lock_folder(path);
+        if (fd >= 0) {
+            remove_tree(path);
+            (void)real_close(fd);
+        }
+    }
+    if (dir != NULL) {
+        (void)closedir(dir);
+    }
+}
+
+/* Another one may take it for left, in the moment before it's locked: then it's made anew. */
+static bool make_base_in(const char *place)
+{
+    for (uint32_t tries = 0; tries < 10; tries++) {
+        (void)snprintf(base, sizeof base, "%s/%sXXXXXX", place, BASE_NAME);
+        if (mkdtemp(base) == NULL) {
+            return false;
+        }
+        if (lock_folder(base) >= 0) {
+            return true; /* it stays open */
+        }
+    }
+    return false;
+}
+
 __attribute__((constructor)) static void make_base(void)
 {
     static const char *const places[] = {"/dev/shm", "/tmp"};
     for (size_t i = 0; i < countof(places) && base_owner == 0; i++) {
-        (void)snprintf(base, sizeof base, "%s/baton-sim.XXXXXX", places[i]);
-        if (mkdtemp(base) != NULL) {
+        remove_left(places[i]);
+        if (make_base_in(places[i])) {
             base_owner = getpid();
             (void)atexit(remove_base);
         }

@@ -2,13 +2,19 @@
 to run is right."""
 import json
 import os
+import signal
 import subprocess
 import sys
-import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, 'tests'))
+
+from cases import must, run_in_folders  # noqa: E402
+
 PROGRAM = os.path.join(ROOT, 'build', 'bin', 'baton-sim')
+# Keeps the nodes' data in a folder of its own while it runs.
+REAL_STORE = os.path.join(ROOT, 'build', 'release', 'sim', 'baton-sim-lmdb')
 CALM = 'nodes 3\nclients 2 rate 20\nsettle off\nlast 5s\n'
 
 
@@ -151,20 +157,51 @@ def nothing_to_shrink(folder):
     equal('files', os.listdir(folder), [])
 
 
-def main():
-    sys.stdout.reconfigure(line_buffering=True)
-    failed = False
-    for test in (mistakes, wrong_use, verdicts, again, names,
-                 nothing_to_shrink):
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                test(folder)
-                print('ok', test.__name__)
-            except (AssertionError, ValueError, KeyError) as error:
-                failed = True
-                print('not ok %s: %s' % (test.__name__, error))
-    sys.exit(1 if failed else 0)
+def folders_of(pid):
+    """Those that the process has open."""
+    fds = '/proc/%d/fd' % pid
+    paths = [os.readlink(os.path.join(fds, fd)) for fd in os.listdir(fds)]
+    return [path for path in paths if os.path.isdir(path)]
+
+
+def until_it_tells(process):
+    """Runs have ended, and others are under way."""
+    line = process.stderr.readline()
+    must('seeds, 0 failed' in line, line)
+
+
+def told_to_end(_folder):
+    """A swarm that is told to end says what came of it until then, and leaves nothing."""
+    for program in (PROGRAM, REAL_STORE):
+        with subprocess.Popen([program, 'swarm', '--seeds', '1..1000000'],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              universal_newlines=True) as process:
+            until_it_tells(process)
+            folders = folders_of(process.pid)
+            process.send_signal(signal.SIGTERM)
+            said, _ = process.communicate(timeout=60)
+        equal('exit code', process.returncode, 128 + signal.SIGTERM)
+        must(', 0 failed' in said and 'stopped by signal 15' in said, said)
+        equal('folders', len(folders), 1 if program == REAL_STORE else 0)
+        must(not any(os.path.exists(path) for path in folders), folders)
+
+
+def killed(_folder):
+    """What one leaves that can't say anything any more, the next one removes."""
+    with subprocess.Popen([REAL_STORE, 'swarm', '--seeds', '1..1000000'],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          universal_newlines=True) as process:
+        until_it_tells(process)
+        folders = folders_of(process.pid)
+        process.kill()
+        # Its runs have its output, too, and die with it.
+        process.communicate(timeout=60)
+    equal('folders', len(folders), 1)
+    subprocess.run([REAL_STORE, 'help'], stdout=subprocess.DEVNULL, check=True,
+                   timeout=60)
+    equal('folders', [os.path.exists(path) for path in folders], [False])
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_in_folders(mistakes, wrong_use, verdicts, again, names,
+                            nothing_to_shrink, told_to_end, killed))

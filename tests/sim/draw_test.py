@@ -4,22 +4,20 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 
 PATIENCE = 120.0
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, 'tests'))
+
+from cases import must, run_in_folders  # noqa: E402
+
 SIM = os.path.join(ROOT, 'build', 'bin', 'baton-sim')
 # Crashes, pauses, partitions, disks that fail, overlaps of beliefs and fenced writes.
 SEED = 28
 # No faults.
 CALM = 11
 RUN = re.compile(r'<script id="run" type="application/json">(.*?)</script>', re.DOTALL)
-
-
-def must(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 def sim(*arguments):
@@ -59,8 +57,8 @@ def same_run(folder):
         must('trace ' + run['trace'] in replayed, run['trace'])
         _, text, _ = sim('replay', seed, '--json')
         other = json.loads(text)
-        for key in ('verdict', 'invariant', 'text', 'commits', 'overlap_ms',
-                    'coverage'):
+        for key in ('verdict', 'invariant', 'text', 'trace', 'commits',
+                    'overlap_ms', 'coverage'):
             must(run[key] == other[key], '%s: %r' % (key, run[key]))
         must(run['end_us'] // 1000 == other['simulated_ms'], 'its end')
 
@@ -135,20 +133,5 @@ def wrong_use(folder):
          'exit code %d: %s' % (code, errors))
 
 
-def main():
-    failed = False
-    for case in (same_run, all_kinds, messages, alone, wrong_use):
-        with tempfile.TemporaryDirectory(prefix='baton-draw-') as folder:
-            try:
-                case(folder)
-                print('ok ' + case.__name__, flush=True)
-            except Exception as error:  # whatever it was, the next case runs
-                failed = True
-                print('not ok %s: %s' % (
-                    case.__name__, str(error).replace('\n', ' / ')),
-                    flush=True)
-    return 1 if failed else 0
-
-
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_in_folders(same_run, all_kinds, messages, alone, wrong_use))
