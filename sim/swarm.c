@@ -167,7 +167,7 @@ static void add_coverage(struct sim_coverage *to,
 }
 
 static void take(struct swarm_result *out, const struct sim_result *r,
-                 bool told)
+                 bool a_scenario)
 {
     out->seeds++;
     out->events_n += r->events_n;
@@ -178,7 +178,8 @@ static void take(struct swarm_result *out, const struct sim_result *r,
     out->vacuous += vacuous;
     out->failed += failed;
     /* A drawn seed may come to nothing; one of a scenario isn't the scenario then. */
-    if ((failed || (vacuous && told)) && out->failures_n < SWARM_FAILED_MAX) {
+    if ((failed || (vacuous && a_scenario)) &&
+        out->failures_n < SWARM_FAILED_MAX) {
         out->failures[out->failures_n++] = *r;
     }
 }
