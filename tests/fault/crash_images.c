@@ -140,6 +140,8 @@ static void carry_out(const struct crash_images *c, struct crash_files *f,
             tear);
         return;
     case DISK_OP_TRUNCATE:
+        /* LMDB makes its file longer by it, never shorter. */
+        ASSERT(op->offset >= f->data.n);
         resize(&f->data, op->offset);
         return;
     case DISK_OP_CREATE:
