@@ -4,7 +4,8 @@
 #include <string.h>
 
 #include "sim/action.h"
-#include "sim/client.h"
+#include "sim/changes.h"
+#include "sim/oracle.h"
 
 enum fault {
     FAULT_KILL,
@@ -70,6 +71,7 @@ void chaos_options(uint64_t seed, struct sim_options *out)
     out->read_bytes = sim_chance(&r, 500) ? sim_magnitude(&r, 64, 65536) : 0;
     out->lease_reads = sim_chance(&r, 300);
     out->calm = sim_chance(&r, 60);
+    changes_options(out);
 }
 
 /* --- what can be hit -------------------------------------------------------------------------------------------------------------------- */
@@ -93,7 +95,7 @@ static uint32_t down_n(const struct chaos *c)
 {
     uint32_t n = 0;
     for (raft_id id = 1; id <= c->world->nodes_n; id++) {
-        n += !c->world->nodes[id].up;
+        n += c->world->nodes[id].ready && !c->world->nodes[id].up;
     }
     return n;
 }
@@ -466,15 +468,18 @@ void chaos_free(struct chaos *c)
 void chaos_heal_core(struct chaos *c)
 {
     struct sim_world *w = c->world;
+    const struct sim_members m = oracle_members(w);
+    const uint32_t voters_n = sim_members_n(sim_members_voters(&m));
     int64_t core = 0;
-    uint32_t n =
-        (uint32_t)sim_between(&c->random, w->nodes_n / 2 + 1, w->nodes_n);
+    uint32_t n = (uint32_t)sim_between(&c->random, voters_n / 2 + 1, voters_n);
     while (n > 0) {
         raft_id id = (raft_id)sim_between(&c->random, 1, w->nodes_n);
-        if ((core & SIM_SET(id)) == 0) {
+        if ((sim_members_voters(&m) & ~core & SIM_SET(id)) != 0) {
             core |= SIM_SET(id);
             n--;
         }
     }
+    /* Of both halves, if it's joint; and of what it may come to. */
+    core |= oracle_lacking(w, (uint32_t)core);
     act(c, SIM_HEAL, 0, 0, core);
 }

@@ -106,12 +106,14 @@ static void set_options(const struct sim_node *n, struct turn_options *out)
     out->reads_max = 1024;
     out->watches_max = 256;
     out->watches_per_connection_max = 16;
-    out->members_n = o->nodes_n;
-    for (uint32_t i = 0; i < o->nodes_n; i++) {
-        out->members[i].id = i + 1;
-        sim_address(i + 1, 7101, out->members[i].peer);
-        sim_address(i + 1, 7201, out->members[i].client);
-        sim_address(i + 1, 7301, out->members[i].http);
+    for (raft_id id = 1; id <= w->nodes_n; id++) {
+        if ((n->told & 1u << id) != 0) {
+            struct turn_member *m = &out->members[out->members_n++];
+            m->id = id;
+            sim_address(id, SIM_PEER_PORT, m->peer);
+            sim_address(id, SIM_CLIENT_PORT, m->client);
+            sim_address(id, SIM_HTTP_PORT, m->http);
+        }
     }
     out->log = on_log;
     out->log_arg = (void *)(uintptr_t)n;
@@ -128,7 +130,7 @@ bool sim_node_start(struct sim_node *n)
     struct turn_options options;
     struct store_boot boot;
     char error[512] = "";
-    if (n->up || !n->machine) {
+    if (n->up || !n->machine || !n->ready) {
         return false;
     }
     set_options(n, &options);
@@ -237,6 +239,7 @@ void sim_node_wipe(struct sim_node *n)
         sim_disk_free(n->disk);
         n->disk = sim_disk_new(1000 + ++n->world->incarnations);
         n->forgot = true;
+        n->anew = false;
         n->world->coverage.wipes++;
     }
 }
@@ -256,6 +259,7 @@ void sim_node_restore(struct sim_node *n)
         n->disk = n->image;
         n->image = NULL;
         n->forgot = true;
+        n->anew = false;
         n->world->coverage.images++;
     }
 }

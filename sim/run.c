@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include "sim/action.h"
+#include "sim/changes.h"
 #include "sim/chaos.h"
 #include "sim/history.h"
+#include "sim/operator.h"
 #include "sim/oracle.h"
 #include "sim/trace.h"
 
@@ -125,7 +127,32 @@ static bool await_convergence(struct sim_world *w)
     return true;
 }
 
+/* L4, of the operator: a change is made where all is whole, whatever was left half done before. */
+static bool await_change(struct sim_world *w, struct changes *changes)
+{
+    uint64_t until = w->now_us + 30 * SIM_S;
+    changes_one(changes);
+    while (w->now_us < until && sim_operator_busy(w->operator)) {
+        if (!go_on(w, 100 * SIM_MS)) {
+            return false;
+        }
+    }
+    if (sim_operator_busy(w->operator)) {
+        sim_world_fail(w, SIM_NOT_LIVE, "L4",
+                       "all is whole, but a change of members isn't done after "
+                       "30 s");
+        return false;
+    }
+    return true;
+}
+
 /* --- phases ----------------------------------------------------------------------------------------------------------------------------- */
+
+/* What the seed draws. */
+struct drawn {
+    struct chaos *chaos;
+    struct changes *changes;
+};
 
 static void heal_all(struct sim_world *w)
 {
@@ -133,12 +160,12 @@ static void heal_all(struct sim_world *w)
                                     .v = 2 * SIM_SET(w->nodes_n) - 2});
 }
 
-static bool settle(struct sim_world *w, struct chaos *c, uint64_t core)
+static bool settle(struct sim_world *w, struct drawn *d, uint64_t core)
 {
     if (core != 0) {
         sim_act(w, &(struct sim_action){.verb = SIM_HEAL, .v = (int64_t)core});
     } else {
-        chaos_heal_core(c);
+        chaos_heal_core(d->chaos);
     }
     trace_phase(w, TRACE_CORE_HEALED);
     if (!await_leader(w) || !await_answers(w) || !go_on(w, 10 * SIM_S)) {
@@ -146,7 +173,8 @@ static bool settle(struct sim_world *w, struct chaos *c, uint64_t core)
     }
     heal_all(w);
     trace_phase(w, TRACE_ALL_HEALED);
-    if (!go_on(w, 15 * SIM_S)) {
+    if (!go_on(w, 15 * SIM_S) ||
+        (w->options.changes && !await_change(w, d->changes))) {
         return false;
     }
     w->quiet = true;
@@ -154,15 +182,16 @@ static bool settle(struct sim_world *w, struct chaos *c, uint64_t core)
 }
 
 /* Faults, drawn or told, and then what must come of it. */
-static bool phases(struct sim_world *w, struct chaos *c,
+static bool phases(struct sim_world *w, struct drawn *d,
                    const struct scenario *told)
 {
     if (!sim_world_run(w, w->now_us + w->options.chaos_us)) {
         return false;
     }
-    chaos_stop(c);
+    chaos_stop(d->chaos);
+    changes_stop(d->changes);
     if (told == NULL || told->settles) {
-        if (!settle(w, c, told == NULL ? 0 : told->core)) {
+        if (!settle(w, d, told == NULL ? 0 : told->core)) {
             return false;
         }
         oracle_end(w);
@@ -191,16 +220,17 @@ void sim_run(const struct sim_plan *plan, struct sim_result *out)
     struct sim_world *w = sim_world_new(&plan->options);
     const struct scenario *told = plan->scenario;
     struct telling *telling = told == NULL ? NULL : telling_new(w, told);
-    struct chaos *c = NULL;
+    struct drawn d = {NULL, NULL};
     w->log = plan->log ? say : NULL;
     w->record = plan->record;
     trace_begin(w, plan->trace);
     result = out;
     start_all(w);
     if (told != NULL || sim_world_run(w, SIM_BOOT_US)) {
-        c = chaos_start(w, told == NULL || told->swarm);
+        d.chaos = chaos_start(w, told == NULL || told->swarm);
+        d.changes = changes_start(w, told == NULL || told->swarm);
         trace_phase(w, TRACE_CHAOS);
-        if (phases(w, c, told) && telling != NULL) {
+        if (phases(w, &d, told) && telling != NULL) {
             telling_end(telling);
         }
     }
@@ -215,5 +245,6 @@ void sim_run(const struct sim_plan *plan, struct sim_result *out)
     result = NULL;
     sim_world_free(w);
     telling_free(telling);
-    chaos_free(c);
+    chaos_free(d.chaos);
+    changes_free(d.changes);
 }
