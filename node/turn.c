@@ -211,6 +211,7 @@ static void peer_up(struct turn *t, raft_id node, bool up)
     struct raft_in in = turn_in(t);
     if (c != NULL) {
         c->up = up;
+        c->answers = false;
     }
     turn_catchup_reset(t, node);
     turn_snapshot_stop(t, node);

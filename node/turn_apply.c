@@ -299,7 +299,10 @@ static bool apply_entry(struct turn *t, const struct store_entry *entry)
     apply_command(t, entry, command);
     bool at_mark = entry->index % t->options.checkpoint_entries == 0;
     /* A snapshot that's being sent holds checkpoints up, but not for ever: deleted objects wait for one. */
-    if ((at_mark && !t->pinned) || registry_wants_checkpoint(t->registry)) {
+    /* The core keeps a few dozen configurations: of so long a log that there were more, the first are applied without one. */
+    bool known = raft_config_at(t->raft, entry->index) != NULL;
+    if (((at_mark && !t->pinned) || registry_wants_checkpoint(t->registry)) &&
+        known) {
         checkpoint(t, entry);
     }
     return t->fatal[0] == 0;

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include "node/turn_state.h"
+#include "raft/config.h"
 
 /* From what the store found to a node that can take its first turn, and back. */
 
@@ -121,6 +122,30 @@ static raft_index base_of(const struct store_boot *found)
     return kept ? max_u64(found->first, found->checkpoint_config_index) : 0;
 }
 
+static struct tail_seen *tail_seen_of(struct turn *t, raft_id node)
+{
+    for (uint32_t i = 0; i < t->tail_seen_n; i++) {
+        if (t->tail_seen[i].node == node) {
+            return &t->tail_seen[i];
+        }
+    }
+    if (t->tail_seen_n == countof(t->tail_seen)) {
+        return NULL;
+    }
+    struct tail_seen *made = &t->tail_seen[t->tail_seen_n++];
+    *made = (struct tail_seen){.node = node};
+    return made;
+}
+
+/* A voter that's removed is still one of the old voters until that is committed: only then there's a configuration without it. (One that had
+ * no vote has promised nothing.) */
+static void remember_gone(struct tail_seen *last,
+                          const struct raft_config *config)
+{
+    last->gone =
+        last->gone || (last->removed && !config_votes(config, last->node));
+}
+
 /* Who was seen last under each number, as far as the tail knows: until it's applied, nobody else may come under it. */
 static void remember_seen(struct turn *t, struct bytes data)
 {
@@ -129,18 +154,24 @@ static void remember_seen(struct turn *t, struct bytes data)
         return;
     }
     const Pb__NodeSeen *seen = c->node_seen;
-    uint32_t i = 0;
-    while (i < t->tail_seen_n && t->tail_seen[i].node != seen->node) {
-        i++;
+    struct tail_seen *last = tail_seen_of(t, seen->node);
+    if (last == NULL) {
+        return;
     }
     if (seen->incarnation == 0) {
-        /* Removed: anybody may come. */
-        if (i < t->tail_seen_n) {
-            t->tail_seen[i] = t->tail_seen[--t->tail_seen_n];
-        }
-    } else if (i < countof(t->tail_seen)) {
-        t->tail_seen[i] = *seen;
-        t->tail_seen_n = i == t->tail_seen_n ? i + 1 : t->tail_seen_n;
+        last->removed = true;
+        remember_gone(last, raft_config_now(t->raft));
+    } else {
+        *last = (struct tail_seen){
+            .node = seen->node,
+            .past = {seen->incarnation, {seen->own, seen->boot}}};
+    }
+}
+
+static void remember_members(struct turn *t, const struct raft_config *config)
+{
+    for (uint32_t i = 0; i < t->tail_seen_n; i++) {
+        remember_gone(&t->tail_seen[i], config);
     }
 }
 
@@ -166,6 +197,7 @@ static bool boot_entries(struct turn *t, const struct store_boot *found)
                 return false;
             }
             turn_members_learn(t, message);
+            remember_members(t, &config);
             e.config = &config;
         }
         if (entry.kind == RAFT_NORMAL && at > found->checkpoint.index) {

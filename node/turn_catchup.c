@@ -214,7 +214,7 @@ static void send_begin(struct turn *t, struct catchup *c)
 void turn_snapshot_start(struct turn *t, raft_id node)
 {
     struct catchup *c = turn_catchup(t, node);
-    if (c == NULL || c->snapshot || t->checkpoint_stored == 0 ||
+    if (c == NULL || c->snapshot || !c->up || t->checkpoint_stored == 0 ||
         t->checkpoint_stored != t->checkpoint.pos.index) {
         return; /* the core asks again */
     }

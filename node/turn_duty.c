@@ -270,7 +270,9 @@ static void see_nodes(struct turn *t)
     }
     for (uint32_t i = 0; i < countof(t->catchups); i++) {
         const struct catchup *c = &t->catchups[i];
-        if (c->node != 0 && c->self.incarnation != 0 &&
+        /* Only of one that spoke since it is a member: what is known of another may be what somebody said who was removed, or never
+         * added, and who has given the number away since. */
+        if (c->node != 0 && c->spoke && c->self.incarnation != 0 &&
             turn_is_member(t, c->node)) {
             propose_node_seen(t, c->node, &c->self);
         }

@@ -7,6 +7,8 @@
 
 /* How far behind a learner may be when it's made a voter: what's on its way in a busy moment. */
 #define CLOSE_ENTRIES 1000u
+/* Who is no member, and said so long ago where it is, isn't dialled any more. */
+#define MET_MS 60000u
 
 /* Who's in the cluster, where they are, and who leads it: changes that an operator asks for. */
 
@@ -64,6 +66,7 @@ static bool member_learn(struct turn *t, const Pb__Member *member)
         }
         memset(m, 0, sizeof *m);
         m->id = member->node;
+        t->met_ms[m - t->members] = 0;
     }
     copy_address(m->peer, member->peer);
     copy_address(m->client, member->client);
@@ -176,6 +179,31 @@ static struct refusal fault_in(const Pb__ChangeMembers *change)
         }
     }
     return (struct refusal){BATON_OK, REASON_NONE, 0};
+}
+
+bool turn_met_lately(const struct turn *t, const struct turn_member *m)
+{
+    const uint64_t met_ms = t->met_ms[m - t->members];
+    return met_ms != 0 && t->now_ms < met_ms + MET_MS;
+}
+
+/* A node that was away doesn't know who joined meanwhile, and couldn't answer a new leader, or a new candidate. Where the log names an address,
+ * that holds. */
+void turn_member_met(struct turn *t, raft_id node, const Pb__Member *sender)
+{
+    const struct turn_member *m = turn_member_find(t, node);
+    if (sender->node != node || node == t->options.id ||
+        fault_of(sender) != REASON_NONE ||
+        (turn_is_member(t, node) && m != NULL && m->peer[0] != 0) ||
+        !member_learn(t, sender)) {
+        return;
+    }
+    m = turn_member_find(t, node);
+    const bool known = turn_met_lately(t, m);
+    t->met_ms[m - t->members] = max_u64(t->now_ms, 1);
+    if (!known) {
+        turn_members_changed(t);
+    }
 }
 
 static bool same_address(const char *a, const char *b)

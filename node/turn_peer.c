@@ -42,13 +42,15 @@ struct catchup *turn_catchup(struct turn *t, raft_id node)
 
 /* --- who the peers are ------------------------------------------------------------------------------------------------ */
 
-/* Who's in the configuration; and who leads, in it or not: a leader that removes itself still needs our acks to commit that. */
+/* Who's in the configuration; and who leads, in it or not: a leader that removes itself still needs our acks to commit that. And whoever
+ * speaks to us and waits for an answer: its configuration may be later than ours. */
 static bool is_peer(const struct turn *t, const struct turn_member *m)
 {
     /* A node that waits to be added knows no configuration: it answers whom it was told of at the start. */
     bool any = raft_config_now(t->raft)->voters.n == 0;
     return m->id != t->options.id && m->peer[0] != 0 &&
-           (any || m->id == t->peers_leader || turn_is_member(t, m->id));
+           (any || m->id == t->peers_leader || turn_is_member(t, m->id) ||
+            turn_met_lately(t, m));
 }
 
 /* Of every member that said which settings it has: some may have become members, or left. */
@@ -84,6 +86,10 @@ void turn_members_changed(struct turn *t)
         n++;
     }
     transport_set_peers(t->transport, peers, n);
+    for (uint32_t i = 0; i < countof(t->catchups); i++) {
+        struct catchup *c = &t->catchups[i];
+        c->spoke = c->spoke && turn_is_member(t, c->node);
+    }
     compare_settings(t);
     turn_alarms_end_of_strangers(t);
 }
@@ -93,10 +99,11 @@ static bool past_of(const struct turn *t, raft_id node, struct node_past *out)
 {
     bool seen = registry_node(t->registry, node, out);
     for (uint32_t i = 0; t->applied < t->tail_last && i < t->tail_seen_n; i++) {
-        const Pb__NodeSeen *last = &t->tail_seen[i];
-        if (last->node == node) {
-            *out =
-                (struct node_past){last->incarnation, {last->own, last->boot}};
+        const struct tail_seen *last = &t->tail_seen[i];
+        if (last->node == node && last->gone) {
+            seen = false;
+        } else if (last->node == node && last->past.incarnation != 0) {
+            *out = last->past;
             seen = true;
         }
     }
@@ -171,6 +178,7 @@ void turn_peer_hello(struct turn *t, const struct transport_input *input)
     if (c != NULL) {
         c->self =
             (struct peer_self){input->incarnation, input->boot, input->lineage};
+        c->spoke = false;
         (void)snprintf(c->settings, sizeof c->settings, "%s", input->settings);
         /* It was let in: unless it was found wrong itself, what was said of it is over. */
         if (!c->quarantined) {
@@ -418,6 +426,11 @@ void turn_peer_frame(struct turn *t, raft_id from, struct bytes body)
     struct catchup *c = turn_catchup(t, from);
     if (c != NULL) {
         c->applied = frame->applied;
+        c->answers = true;
+        c->spoke = turn_is_member(t, from);
+    }
+    if (frame->sender != NULL) {
+        turn_member_met(t, from, frame->sender);
     }
     if (c != NULL && c->stale_leader && !c->quarantined &&
         frame->term >= raft_term_now(t->raft)) {

@@ -32,6 +32,15 @@ void turn_send_peer(struct turn *t, raft_id to, Pb__PeerFrame *frame)
         frame->quarantine_reason = t->quarantine_reason;
     }
     const struct catchup *c = turn_catchup(t, to);
+    const struct turn_member *self = turn_member_find(t, t->options.id);
+    Pb__Member sender = PB__MEMBER__INIT;
+    if (self != NULL && (c == NULL || !c->answers)) {
+        sender.node = t->options.id;
+        sender.peer = (char *)(uintptr_t)self->peer; /* only read by encoding */
+        sender.client = (char *)(uintptr_t)self->client;
+        sender.http = (char *)(uintptr_t)self->http;
+        frame->sender = &sender;
+    }
     if (c != NULL && c->verdict[0] != 0) {
         frame->verdict =
             (char *)(uintptr_t)c->verdict; /* only read by encoding */
@@ -46,6 +55,7 @@ void turn_send_peer(struct turn *t, raft_id to, Pb__PeerFrame *frame)
            raft_term_stored(t->raft));
     size_t n = codec_encode(&frame->base, t->frame, FRAME_SCRATCH_BYTES);
     ASSERT(n > 0);
+    frame->sender = NULL;
     /* A full queue or a broken stream is a lost message, which Raft repeats. */
     (void)transport_peer_send(t->transport, to, (struct bytes){t->frame, n});
 }

@@ -64,17 +64,27 @@ struct catchup {
     uint32_t last_key_n;
     uint64_t acked_ms;
 
-    struct peer_self self;
-    bool stale_leader; /* it leads a term that is over, and is said to */
+    struct peer_self self; /* as it said when it opened its stream */
+    bool spoke;            /* on that stream, and since it is a member */
+    bool stale_leader;     /* it leads a term that is over, and is said to */
     char settings
         [TURN_SETTINGS_BYTES]; /* that must be the same on all nodes, as it said; "": it didn't yet */
     bool up;
+    bool answers;          /* it said something since our stream to it is up */
     raft_index applied;    /* as last told */
     raft_index hash_index; /* its state hash, as last compared */
     uint64_t hash;
     bool quarantined;
     /* why its state is wrong, as it is told; empty: it is not */
     char verdict[160];
+};
+
+/* What the log's tail at boot, which isn't applied yet, says of a node's past: the last word. */
+struct tail_seen {
+    raft_id node;
+    struct node_past past; /* incarnation 0: the tail names none */
+    bool removed;          /* it's to be forgotten, if that is committed */
+    bool gone; /* it is: whoever comes under its number is the first */
 };
 
 /* A client's command that was proposed and isn't applied yet. */
@@ -249,10 +259,10 @@ struct turn {
     struct catchup catchups[RAFT_NODES_MAX * 2];
 
     struct turn_member members[RAFT_NODES_MAX * 2];
+    uint64_t met_ms[RAFT_NODES_MAX *
+                    2]; /* when each said itself where it is; 0: it didn't */
     uint32_t members_n;
-    Pb__NodeSeen tail_seen
-        [2 *
-         RAFT_NODES_MAX]; /* in the log's tail at boot, not applied yet: the last of each node */
+    struct tail_seen tail_seen[2 * RAFT_NODES_MAX];
     uint32_t tail_seen_n;
     raft_index tail_last;
     raft_id peers_leader; /* who led when peers were last set */
@@ -465,6 +475,10 @@ void turn_pending_unknown(struct turn *t, raft_index applied);
 const struct turn_member *turn_member_find(const struct turn *t,
                                            raft_id id); /* NULL: not known */
 void turn_members_learn(struct turn *t, const Pb__ConfigData *config);
+/* `node` speaks to us, and says where it waits for the answer. */
+void turn_member_met(struct turn *t, raft_id node, const Pb__Member *sender);
+/* Lately it did. */
+bool turn_met_lately(const struct turn *t, const struct turn_member *m);
 void turn_request_transfer(struct turn *t, uint64_t conn,
                            const Pb__ClientRequest *request);
 void turn_request_members(struct turn *t, uint64_t conn,

@@ -3,6 +3,8 @@
 #include <stdio.h>
 
 #include "sim/client.h"
+#include "sim/operator.h"
+#include "sim/oracle.h"
 
 static bool is_node(const struct sim_world *w, uint32_t host)
 {
@@ -169,6 +171,26 @@ static void transfer(struct sim_world *w, const struct sim_action *x)
     }
 }
 
+/* --- members ---------------------------------------------------------------------------------------------------------------- */
+
+/* As docs/operations.md has it: it is started empty, with the addresses of who is there, and then made a member. */
+static void set_up(struct sim_world *w, struct sim_node *n)
+{
+    const struct sim_members now = oracle_members(w);
+    n->join = true;
+    n->ready = true;
+    n->told = sim_members_all(&now) | 1u << n->id;
+    start(w, n);
+}
+
+static void change_members(struct sim_world *w, const struct sim_action *x)
+{
+    if (x->verb == SIM_ADD) {
+        set_up(w, &w->nodes[x->a]);
+    }
+    sim_operator_ask(w->operator, x->verb, x->a, x->b);
+}
+
 /* --- healing ---------------------------------------------------------------------------------------------------------------- */
 
 static void heal_node(struct sim_world *w, struct sim_node *n)
@@ -224,6 +246,11 @@ static bool all_healed(const struct sim_world *w)
 
 void sim_tend(struct sim_world *w)
 {
+    const uint32_t more = oracle_lacking(w, (uint32_t)w->healed);
+    if (more != 0) {
+        w->healed |= more;
+        heal(w);
+    }
     for (raft_id id = 1; id <= w->nodes_n; id++) {
         if ((w->healed & SIM_SET(id)) != 0 && !w->nodes[id].up) {
             heal_node(w, &w->nodes[id]);
@@ -317,6 +344,13 @@ void sim_act(struct sim_world *w, const struct sim_action *x)
     case SIM_TRANSFER:
         transfer(w, x);
         break;
+    case SIM_ADD:
+    case SIM_PROMOTE:
+    case SIM_REMOVE:
+        if (is_node(w, x->a) && (x->b == 0 || is_node(w, x->b))) {
+            change_members(w, x);
+        }
+        break;
     case SIM_HEAL:
         w->healed = x->v;
         heal(w);
@@ -405,6 +439,16 @@ void sim_action_text(const struct sim_action *x, char *out, size_t out_bytes)
     case SIM_TRANSFER:
         (void)snprintf(out, out_bytes, "transfer %s by %s",
                        x->b == 0 ? "any" : b.text, a.text);
+        break;
+    case SIM_ADD:
+    case SIM_PROMOTE:
+    case SIM_REMOVE:
+        (void)snprintf(out, out_bytes, "%s %s%s%s",
+                       x->verb == SIM_ADD       ? "add"
+                       : x->verb == SIM_PROMOTE ? "promote"
+                                                : "remove",
+                       a.text, x->b == 0 ? "" : " via ",
+                       x->b == 0 ? "" : b.text);
         break;
     case SIM_HEAL:
         heal_text(x->v, out, out_bytes);

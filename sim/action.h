@@ -35,6 +35,9 @@ enum sim_verb {
     SIM_JUMP,      /* a's wall clock goes on by v ms (back: negative) */
     SIM_THROTTLE, /* client a's timers fire at multiples of v ms; 0: as they should */
     SIM_TRANSFER, /* client a asks for node b to lead; 0: anyone */
+    SIM_ADD, /* a, set up and started if it wasn't, as a learner; b is asked first; 0: anyone */
+    SIM_PROMOTE, /* a, a learner: to a voter; likewise */
+    SIM_REMOVE,  /* a; likewise */
     SIM_HEAL, /* the nodes of the set v, and all clients, are made whole, and so is what connects them */
     SIM_VERBS_N,
 };
@@ -58,7 +61,8 @@ struct sim_record {
 
 /* Does it, now. What makes no sense at the moment (to crash who is down) does nothing. */
 void sim_act(struct sim_world *w, const struct sim_action *action);
-/* Who was healed last is started again when its process ends, as a supervisor does. Call it now and then. */
+/* Who was healed last is started again when its process ends, as a supervisor does; and if those are no quorum any more, since members
+ * changed, others are healed with them. Call it now and then. */
 void sim_tend(struct sim_world *w);
 
 /* As a scenario says it: "cut n1 -> n2". */

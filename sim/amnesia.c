@@ -11,7 +11,9 @@ uint32_t amnesia_n(const struct sim_world *w)
 
 static bool one_more(const struct sim_world *w, const struct sim_node *n)
 {
-    return !n->forgot && amnesia_n(w) < (w->nodes_n - 1) / 2;
+    /* Where members change, who may forget would have to be asked of each configuration. */
+    return !w->options.changes && !n->forgot &&
+           amnesia_n(w) < (w->nodes_n - 1) / 2;
 }
 
 /* Every other node that remembers has the record of a start of n, from that data directory, after `boot`. */

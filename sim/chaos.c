@@ -5,7 +5,9 @@
 
 #include "sim/action.h"
 #include "sim/amnesia.h"
+#include "sim/changes.h"
 #include "sim/client.h"
+#include "sim/oracle.h"
 
 enum fault {
     FAULT_KILL,
@@ -83,6 +85,7 @@ void chaos_options(uint64_t seed, struct sim_options *out)
         sim_chance(&r, 500) ? 100000 : (uint32_t)sim_magnitude(&r, 20, 2000);
     out->sessions_max =
         sim_chance(&r, 850) ? 2048 : (uint32_t)sim_magnitude(&r, 4, 40);
+    changes_options(out);
 }
 
 /* --- what can be hit -------------------------------------------------------------------------------------------------------------------- */
@@ -106,7 +109,7 @@ static uint32_t down_n(const struct chaos *c)
 {
     uint32_t n = 0;
     for (raft_id id = 1; id <= c->world->nodes_n; id++) {
-        n += !c->world->nodes[id].up;
+        n += c->world->nodes[id].ready && !c->world->nodes[id].up;
     }
     return n;
 }
@@ -570,8 +573,8 @@ void chaos_image(struct chaos *c)
 {
     struct sim_world *w = c->world;
     struct sim_node *n = &w->nodes[sim_between(&c->random, 1, w->nodes_n)];
-    if (sim_chance(&c->random, 300) && n->up && !n->forgot &&
-        amnesia_n(w) < (w->nodes_n - 1) / 2) {
+    if (sim_chance(&c->random, 300) && !w->options.changes && n->up &&
+        !n->forgot && amnesia_n(w) < (w->nodes_n - 1) / 2) {
         act(c, SIM_IMAGE, n->id, 0, 0);
         c->rolled_back = n->id;
     }
@@ -594,20 +597,29 @@ bool chaos_roll_back(struct chaos *c)
 void chaos_heal_core(struct chaos *c)
 {
     struct sim_world *w = c->world;
+    const struct sim_members m = oracle_members(w);
+    const uint32_t voters_n = sim_members_n(sim_members_voters(&m));
     int64_t core = 0;
-    uint32_t n = (uint32_t)sim_between(&c->random, w->nodes_n / 2 + 1,
-                                       w->nodes_n - amnesia_n(w));
+    uint32_t may = 0; /* voters, and they remember */
+    for (raft_id id = 1; id <= w->nodes_n; id++) {
+        may |= sim_node_keeps_out(&w->nodes[id]) ? 0 : 1u << id;
+    }
+    may &= sim_members_voters(&m);
+    uint32_t n =
+        (uint32_t)sim_between(&c->random, voters_n / 2 + 1, sim_members_n(may));
     while (n > 0) {
         raft_id id = (raft_id)sim_between(&c->random, 1, w->nodes_n);
-        if ((core & SIM_SET(id)) == 0 && !w->nodes[id].forgot) {
+        if ((may & ~core & SIM_SET(id)) != 0) {
             core |= SIM_SET(id);
             n--;
         }
     }
     for (raft_id id = 1; id <= w->nodes_n; id++) {
-        if (w->nodes[id].forgot && sim_chance(&c->random, 500)) {
+        if (sim_node_keeps_out(&w->nodes[id]) && sim_chance(&c->random, 500)) {
             core |= SIM_SET(id);
         }
     }
+    /* Of both halves, if it's joint; and of what it may come to. */
+    core |= oracle_lacking(w, (uint32_t)core);
     act(c, SIM_HEAL, 0, 0, core);
 }

@@ -25,9 +25,9 @@ struct sim_client *sim_client_new(struct sim_world *w, uint32_t number)
     c->system = sim_random_of(o->seed, SIM_FOR_CLIENT, number);
     c->tabs_n = o->tabs_n < SIM_TABS_MAX ? o->tabs_n : SIM_TABS_MAX;
     (void)snprintf(c->label, sizeof c->label, "client-%u", number);
-    for (uint32_t node = 1; node <= o->nodes_n; node++) {
+    for (uint32_t node = 1; node <= w->nodes_n; node++) {
         char address[SIM_ADDRESS_BYTES];
-        sim_address(node, 7201, address);
+        sim_address(node, SIM_CLIENT_PORT, address);
         at += (size_t)snprintf(c->endpoints + at, sizeof c->endpoints - at,
                                "%s%s", at > 0 ? "," : "", address);
     }

@@ -253,7 +253,7 @@ void sim_link_up(struct link_loop *loop, struct sim_stream *s)
         l->state = LINK_OPEN;
         l->peer.cluster = 7;
         l->peer.node = s->hosts[1];
-        sim_address(s->hosts[1], 7201, l->peer.endpoint);
+        sim_address(s->hosts[1], SIM_CLIENT_PORT, l->peer.endpoint);
         put(l, LINK_UP, (struct bytes){NULL, 0});
     }
 }

@@ -38,7 +38,7 @@ void log_oracle_entry(struct log_oracle *o, const struct store_entry *e,
     if (e->term < s->term) {
         return; /* of a term that is over: it won't be committed any more, or was */
     }
-    *s = (struct said){.term = e->term, .config = e->kind == RAFT_CONFIG};
+    *s = (struct said){.term = e->term};
     arena_reset(scratch);
     const Pb__Command *c =
         e->kind == RAFT_NORMAL ? codec_decode_command(e->data, scratch) : NULL;
@@ -54,12 +54,6 @@ void log_oracle_entry(struct log_oracle *o, const struct store_entry *e,
         s->renewals = c->expire_lease->renewals;
         cover_expiry(sim_world_now(), s->lease);
     }
-}
-
-bool log_oracle_is_config(const struct log_oracle *o, struct raft_pos at)
-{
-    return at.index > 0 && at.index <= o->n &&
-           o->at[at.index - 1].term == at.term && o->at[at.index - 1].config;
 }
 
 /* S8: a lease is ended by time only if it gave no proof of life since whoever decided that, and only by who leads. */

@@ -14,7 +14,6 @@ struct said {
     uint64_t sequence; /* a client's; 0: the leader's own */
     uint64_t renewals; /* that an expiry is conditional on */
     bool expire;
-    bool config; /* it's a configuration, and no command */
 };
 
 struct log_oracle {
@@ -34,8 +33,6 @@ void log_oracle_fini(struct log_oracle *o);
 /* An entry that nobody appended before. `scratch` is reset. */
 void log_oracle_entry(struct log_oracle *o, const struct store_entry *e,
                       struct arena *scratch);
-/* False: another entry is there, or it isn't known. */
-bool log_oracle_is_config(const struct log_oracle *o, struct raft_pos at);
 /* What a node has applied may be the first to be: what came to nothing is counted. */
 void log_oracle_settled(struct log_oracle *o, const struct sim_node *n);
 /* A node applied the entry at this revision, just now, and it had events. */

@@ -108,12 +108,14 @@ static void set_options(const struct sim_node *n, struct turn_options *out)
     out->watch_room_bytes =
         min_u64(out->watch_room_bytes, o->client_queue_bytes / 2);
     out->watches_per_connection_max = 16;
-    out->members_n = o->nodes_n;
-    for (uint32_t i = 0; i < o->nodes_n; i++) {
-        out->members[i].id = i + 1;
-        sim_address(i + 1, 7101, out->members[i].peer);
-        sim_address(i + 1, 7201, out->members[i].client);
-        sim_address(i + 1, 7301, out->members[i].http);
+    for (raft_id id = 1; id <= w->nodes_n; id++) {
+        if ((n->told & 1u << id) != 0) {
+            struct turn_member *m = &out->members[out->members_n++];
+            m->id = id;
+            sim_address(id, SIM_PEER_PORT, m->peer);
+            sim_address(id, SIM_CLIENT_PORT, m->client);
+            sim_address(id, SIM_HTTP_PORT, m->http);
+        }
     }
     out->log = on_log;
     out->log_arg = (void *)(uintptr_t)n;
@@ -130,7 +132,7 @@ bool sim_node_start(struct sim_node *n)
     struct turn_options options;
     struct store_boot boot;
     char error[512] = "";
-    if (n->up || !n->machine || n->refused) {
+    if (n->up || !n->machine || !n->ready || n->refused) {
         return false;
     }
     set_options(n, &options);
@@ -247,6 +249,12 @@ static void forget(struct sim_node *n, struct sim_disk *has_now)
     }
     n->disk = has_now;
     n->forgot = true;
+    n->anew = false;
+}
+
+bool sim_node_keeps_out(const struct sim_node *n)
+{
+    return n->forgot && !n->anew;
 }
 
 void sim_node_wipe(struct sim_node *n)

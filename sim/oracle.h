@@ -4,6 +4,7 @@
 #define SIM_ORACLE_H
 
 #include "sim/client.h"
+#include "sim/members.h"
 
 /* --- raft_oracle.c: what every node does ------------------------------------------------------------------------------------ */
 
@@ -28,6 +29,19 @@ raft_index oracle_committed(const struct sim_world *w);
 bool oracle_rolled_back(struct sim_world *w);
 /* All that's up has applied the same, and everything: L5. False: not yet. */
 bool oracle_converged(const struct sim_world *w);
+
+/* --- member_oracle.c: who is a member ------------------------------------------------------------------------------------------ */
+
+/* The configuration that was committed last, by anybody; before there's one, the founders'. */
+struct sim_members oracle_members(const struct sim_world *w);
+/* The index of the first committed configuration without that node, since it was last in one; 0: it never left. */
+raft_index oracle_left(const struct sim_world *w, raft_id node);
+/* Nodes without which those of `set` are no quorum of a configuration that may be in force among them; 0: they are. */
+uint32_t oracle_lacking(const struct sim_world *w, uint32_t set);
+/* There's a configuration in somebody's log that isn't committed yet, of which it is a member. */
+bool oracle_may_return(const struct sim_world *w, raft_id node);
+/* The operator was told that its change is this configuration. */
+void oracle_changed(struct sim_world *w, raft_index index);
 
 /* --- session_oracle.c: what leases, sessions, scopes and clients come to ------------------------------------------------------ */
 

@@ -39,6 +39,7 @@ void raft_oracle_free(struct raft_oracle *o)
     facts_fini(&o->hashes);
     facts_fini(&o->events);
     log_oracle_fini(&o->log);
+    members_seen_fini(&o->members);
     free(o->reigns);
     free(o->memory);
     free(o);
@@ -82,21 +83,6 @@ static void check_entry(struct sim_node *n, raft_index index, raft_term term,
     }
 }
 
-/* R13: a leader proposes a configuration when the one before is committed. */
-static void check_proposal(struct sim_node *n, const struct store_entry *e)
-{
-    const struct raft *raft = turn_raft(n->turn);
-    raft_index before = raft_seen_of(n)->config.index;
-    if (e->kind == RAFT_CONFIG && raft_role_now(raft) == RAFT_LEADER &&
-        before > raft_commit(raft)) {
-        sim_world_fail(n->world, SIM_UNSAFE, "R13",
-                       "node %u proposes configuration %llu, but %llu isn't "
-                       "committed yet",
-                       n->id, (unsigned long long)e->index,
-                       (unsigned long long)before);
-    }
-}
-
 static void on_append(void *arg, const struct store_entry *e)
 {
     struct sim_node *n = arg;
@@ -120,8 +106,8 @@ static void on_append(void *arg, const struct store_entry *e)
     shadow_append(s, e->term, e->chain);
     struct raft_oracle *o = n->world->raft;
     uint32_t before = o->chains.n;
-    if (n->turn != NULL) {
-        check_proposal(n, e);
+    if (e->kind == RAFT_CONFIG) {
+        members_seen_append(n, e);
     }
     check_entry(n, e->index, e->term, e->chain);
     if (o->chains.n != before) {
@@ -149,6 +135,7 @@ static void on_truncate(void *arg, raft_index from)
     const struct entry_id *first = raft_seen_entry(s, from);
     seen->dropped = first != NULL ? *first : (struct entry_id){.term = 0};
     s->n = from > s->base ? (uint32_t)(from - s->base - 1) : 0;
+    members_seen_truncate(n, from);
 }
 
 static void on_install(void *arg, const struct store_checkpoint *c)
@@ -167,10 +154,14 @@ static void on_install(void *arg, const struct store_checkpoint *c)
                        n->id, (unsigned long long)c->pos.index,
                        (unsigned long long)commit);
     }
+    members_seen_checkpoint(n, c);
     if (held != NULL && held->term == c->pos.term && held->chain == c->chain) {
         return; /* what follows it is kept */
     }
     s->base = c->pos.index;
+    s->base_term = c->pos.term;
+    s->base_config = raft_seen_of(n)->checkpoint_config;
+    s->config = s->base_config;
     s->n = 0;
 }
 
@@ -179,6 +170,7 @@ static void on_checkpoint(void *arg, const struct store_checkpoint *c)
 {
     struct sim_node *n = arg;
     n->world->coverage.checkpoints++;
+    members_seen_checkpoint(n, c);
     if (facts_first(&n->world->raft->hashes, c->pos.index, c->hash) !=
         c->hash) {
         sim_world_fail(n->world, SIM_UNSAFE, "S17",
@@ -244,6 +236,8 @@ void oracle_node_started(struct sim_node *n, const struct store_boot *boot)
     struct shadow log = seen->log;
     log.n = 0;
     log.base = boot->first > 0 ? boot->first - 1 : 0;
+    log.base_term =
+        log.base == boot->checkpoint.index ? boot->checkpoint.term : 0;
     for (raft_index i = log.base + 1; i <= boot->last.index; i++) {
         raft_term term = 0;
         uint64_t chain = 0;
@@ -252,6 +246,7 @@ void oracle_node_started(struct sim_node *n, const struct store_boot *boot)
         shadow_append(&log, term, chain);
         check_entry(n, i, term, chain);
     }
+    members_seen_boot(n, &log, boot);
     *seen = (struct node_seen){.log = log, .term = boot->term};
     /* Later, what it had acknowledged before may come late, and is as good. */
     if (n->forgot && n->world->quiet && acked > boot->last.index) {
@@ -287,6 +282,11 @@ void oracle_node_down(struct sim_node *n)
 void oracle_node_ended(struct sim_node *n, const char *why)
 {
     trace_node_ended(n, why);
+    if (n->world->log != NULL) {
+        char line[600];
+        (void)snprintf(line, sizeof line, "ended: %s", why);
+        n->world->log(n->world, n->id, line);
+    }
     sim_world_note(n->world, 0xA3u, n->id, 0);
     /* S20: whatever moment it ended at, what it has on disk is whole: our disks fail, but they don't lie, unless we made them. */
     if (n->turn == NULL && !n->up && n->rotten) {
@@ -344,29 +344,30 @@ static bool disk_has(const struct sim_disk *disk, raft_index index,
             chain == e->chain);
 }
 
-/* How many of them have that entry, or what stands for it, on disk. Of a node that forgot, what it had counts as well: a minority of those
- * doesn't take back what is committed. */
-static uint32_t media_with(const struct sim_world *w,
-                           const struct raft_nodes *nodes, raft_index index,
+/* Who has that entry, or what stands for it, on disk. Of a node that forgot, what it had counts as well: a minority of those doesn't take back
+ * what is committed. */
+static uint32_t media_with(const struct sim_world *w, raft_index index,
                            const struct entry_id *e)
 {
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < nodes->n; i++) {
-        const struct sim_node *node = &w->nodes[nodes->ids[i]];
-        n += disk_has(node->disk, index, e) ||
-             (node->lost != NULL && disk_has(node->lost, index, e));
+    uint32_t set = 0;
+    for (raft_id id = 1; id <= w->nodes_n; id++) {
+        const struct sim_node *node = &w->nodes[id];
+        bool has = disk_has(node->disk, index, e) ||
+                   (node->lost != NULL && disk_has(node->lost, index, e));
+        set |= has ? 1u << id : 0;
     }
-    return n;
+    return set;
 }
 
-static bool quorum_has(const struct sim_world *w,
-                       const struct raft_config *config, raft_index index,
+/* A turn may first commit, and then propose a configuration. */
+static bool quorum_has(const struct sim_node *n, raft_index index,
                        const struct entry_id *e)
 {
-    return 2 * media_with(w, &config->voters, index, e) > config->voters.n &&
-           (config->voters_old.n == 0 ||
-            2 * media_with(w, &config->voters_old, index, e) >
-                config->voters_old.n);
+    const uint32_t set = media_with(n->world, index, e);
+    const struct node_seen *seen = raft_seen_of(n);
+    return sim_members_quorum(&seen->log.config, set) ||
+           (seen->config_before.voters != 0 &&
+            sim_members_quorum(&seen->config_before, set));
 }
 
 static void commit_one(struct sim_node *n, raft_index index,
@@ -399,9 +400,9 @@ static void commit_one(struct sim_node *n, raft_index index,
     o->committed[o->committed_n++].committed =
         raft_term_now(turn_raft(n->turn));
     w->coverage.commits++;
+    members_seen_commit(n, (struct raft_pos){index, e->term});
     /* R9: at this instant a quorum has it on disk. The first configuration is what all founders begin with. */
-    if (index > 1 &&
-        !quorum_has(w, raft_config_now(turn_raft(n->turn)), index, e)) {
+    if (index > 1 && !quorum_has(n, index, e)) {
         sim_world_fail(w, SIM_UNSAFE, "R9",
                        "node %u commits index %llu, which no quorum has on "
                        "disk",
@@ -456,6 +457,7 @@ static void check_peers(struct sim_node *n, struct node_seen *seen,
         seen->match_term = term;
         memset(seen->match, 0, sizeof seen->match);
     }
+    raft_index match[SIM_NODES_MAX + 1] = {0};
     for (uint32_t i = 0; i < peers_n; i++) {
         const struct raft_peer_view *p = &peers[i];
         raft_index before =
@@ -470,28 +472,11 @@ static void check_peers(struct sim_node *n, struct node_seen *seen,
                            (unsigned long long)p->next);
         }
         if (p->id <= SIM_NODES_MAX) {
-            seen->match[p->id] = p->match;
+            match[p->id] = p->match;
         }
     }
-}
-
-/* R13: the configuration in force is one that's in the log, and goes when its entry goes. */
-static void check_config(struct sim_node *n, struct node_seen *seen)
-{
-    const struct raft *raft = turn_raft(n->turn);
-    raft_index index = raft_config_now(raft)->index;
-    struct raft_pos now = {index, raft_term_at(raft, index)};
-    bool gone = now.index == seen->config.index && now.term != 0 &&
-                now.term != seen->config.term && seen->config.term != 0 &&
-                !log_oracle_is_config(&n->world->raft->log, now);
-    if (gone || now.index > raft_last(raft)) {
-        sim_world_fail(n->world, SIM_UNSAFE, "R13",
-                       "node %u goes by configuration %llu of term %llu, which "
-                       "isn't in its log",
-                       n->id, (unsigned long long)index,
-                       (unsigned long long)seen->config.term);
-    }
-    seen->config = now;
+    /* Of one that was removed nothing is known when it comes again. */
+    memcpy(seen->match, match, sizeof match);
 }
 
 /* L9: whose disk failed for good ends, and is no leader in the meantime for long. */
@@ -540,7 +525,7 @@ void oracle_turn(struct sim_node *n)
     }
     check_commit(n, seen);
     log_oracle_settled(&n->world->raft->log, n);
-    check_config(n, seen);
+    members_seen_turn(n);
     cover_turn(n);
     check_disk(n, seen);
     seen->dropped.term = 0;
@@ -591,13 +576,15 @@ raft_index oracle_committed(const struct sim_world *w)
     return w->raft->committed_n;
 }
 
+/* All members have applied the same, and none of them is on its way in or out. */
 bool oracle_converged(const struct sim_world *w)
 {
+    const struct sim_members m = oracle_members(w);
     raft_index applied = 0;
     for (raft_id id = 1; id <= w->nodes_n; id++) {
         const struct sim_node *n = &w->nodes[id];
-        if (n->forgot) {
-            continue; /* it keeps out until somebody adds it anew */
+        if ((sim_members_all(&m) & 1u << id) == 0 || sim_node_keeps_out(n)) {
+            continue; /* who forgot keeps out until somebody adds it anew */
         }
         if (!n->up || n->paused) {
             return false;
@@ -608,5 +595,5 @@ bool oracle_converged(const struct sim_world *w)
         }
         applied = its;
     }
-    return applied == w->raft->committed_n;
+    return applied == w->raft->committed_n && m.voters_old == 0;
 }

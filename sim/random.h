@@ -16,6 +16,8 @@ enum sim_purpose {
     SIM_FOR_WORKLOAD,
     SIM_FOR_CLOCK,
     SIM_FOR_MEDIA,
+    SIM_FOR_OPERATOR,
+    SIM_FOR_MEMBERS,
 };
 
 /* splitmix64 (Steele, Lea, Flood 2014). */

@@ -6,9 +6,11 @@
 #include <unistd.h>
 
 #include "sim/action.h"
+#include "sim/changes.h"
 #include "sim/chaos.h"
 #include "sim/cover.h"
 #include "sim/history.h"
+#include "sim/operator.h"
 #include "sim/oracle.h"
 #include "sim/trace.h"
 
@@ -127,13 +129,38 @@ static bool await_convergence(struct sim_world *w)
     return true;
 }
 
+/* L4, of the operator: a change is made where all is whole, whatever was left half done before. */
+static bool await_change(struct sim_world *w, struct changes *changes)
+{
+    uint64_t until = w->now_us + 30 * SIM_S;
+    changes_one(changes);
+    while (w->now_us < until && sim_operator_busy(w->operator)) {
+        if (!go_on(w, 100 * SIM_MS)) {
+            return false;
+        }
+    }
+    if (sim_operator_busy(w->operator)) {
+        sim_world_fail(w, SIM_NOT_LIVE, "L4",
+                       "all is whole, but a change of members isn't done after "
+                       "30 s");
+        return false;
+    }
+    return true;
+}
+
 /* --- phases ----------------------------------------------------------------------------------------------------------------------------- */
+
+/* What the seed draws. */
+struct drawn {
+    struct chaos *chaos;
+    struct changes *changes;
+};
 
 /* What the alarm about it asks for: until then it takes clients, but is never told anything. */
 static void remove_who_forgot(struct sim_world *w)
 {
     for (raft_id id = 1; id <= w->nodes_n; id++) {
-        if (w->nodes[id].forgot) {
+        if (sim_node_keeps_out(&w->nodes[id])) {
             sim_act(w, &(struct sim_action){.verb = SIM_CRASH, .a = id});
         }
     }
@@ -143,19 +170,19 @@ static void heal_all(struct sim_world *w)
 {
     int64_t all = 0;
     for (raft_id id = 1; id <= w->nodes_n; id++) {
-        all |= w->nodes[id].forgot ? 0 : SIM_SET(id);
+        all |= sim_node_keeps_out(&w->nodes[id]) ? 0 : SIM_SET(id);
     }
     sim_act(w, &(struct sim_action){.verb = SIM_HEAL, .v = all});
 }
 
-static bool settle(struct sim_world *w, struct chaos *c,
+static bool settle(struct sim_world *w, struct drawn *d,
                    const struct scenario *told)
 {
     int64_t core = told == NULL ? 0 : (int64_t)told->core;
     if (core != 0) {
         sim_act(w, &(struct sim_action){.verb = SIM_HEAL, .v = core});
     } else {
-        chaos_heal_core(c);
+        chaos_heal_core(d->chaos);
     }
     trace_phase(w, TRACE_CORE_HEALED);
     if (!await_leader(w) || !await_answers(w) || !go_on(w, 10 * SIM_S)) {
@@ -166,14 +193,16 @@ static bool settle(struct sim_world *w, struct chaos *c,
     heal_all(w);
     trace_phase(w, TRACE_ALL_HEALED);
     if (told == NULL) {
-        chaos_image(c);
+        chaos_image(d->chaos);
     }
-    if (!go_on(w, 15 * SIM_S)) {
+    if (!go_on(w, 15 * SIM_S) ||
+        (w->options.changes && !await_change(w, d->changes))) {
         return false;
     }
     w->quiet = true;
-    return go_on(w, 10 * SIM_S) && await_convergence(w) && chaos_roll_back(c) &&
-           go_on(w, 10 * SIM_S) && oracle_rolled_back(w);
+    return go_on(w, 10 * SIM_S) && await_convergence(w) &&
+           chaos_roll_back(d->chaos) && go_on(w, 10 * SIM_S) &&
+           oracle_rolled_back(w);
 }
 
 /* Everybody leaves; what they leave behind is over in two minutes; and from then on nothing happens, for an hour, or as many heartbeats as
@@ -195,15 +224,16 @@ static void idle(struct sim_world *w)
 }
 
 /* Faults, drawn or told, and then what must come of it. */
-static bool phases(struct sim_world *w, struct chaos *c,
+static bool phases(struct sim_world *w, struct drawn *d,
                    const struct scenario *told)
 {
     if (!sim_world_run(w, w->now_us + w->options.chaos_us)) {
         return false;
     }
-    chaos_stop(c);
+    chaos_stop(d->chaos);
+    changes_stop(d->changes);
     if (told == NULL || told->settles) {
-        if (!settle(w, c, told)) {
+        if (!settle(w, d, told)) {
             return false;
         }
         oracle_end(w);
@@ -236,16 +266,17 @@ void sim_run(const struct sim_plan *plan, struct sim_result *out)
     struct sim_world *w = sim_world_new(&plan->options);
     const struct scenario *told = plan->scenario;
     struct telling *telling = told == NULL ? NULL : telling_new(w, told);
-    struct chaos *c = NULL;
+    struct drawn d = {NULL, NULL};
     w->log = plan->log ? say : NULL;
     w->record = plan->record;
     trace_begin(w, plan->trace);
     result = out;
     start_all(w);
     if (told != NULL || sim_world_run(w, SIM_BOOT_US)) {
-        c = chaos_start(w, told == NULL || told->swarm);
+        d.chaos = chaos_start(w, told == NULL || told->swarm);
+        d.changes = changes_start(w, told == NULL || told->swarm);
         trace_phase(w, TRACE_CHAOS);
-        if (phases(w, c, told) && telling != NULL) {
+        if (phases(w, &d, told) && telling != NULL) {
             telling_end(telling);
         }
     }
@@ -260,5 +291,6 @@ void sim_run(const struct sim_plan *plan, struct sim_result *out)
     result = NULL;
     sim_world_free(w);
     telling_free(telling);
-    chaos_free(c);
+    chaos_free(d.chaos);
+    changes_free(d.changes);
 }

@@ -54,6 +54,9 @@ enum step_verb {
     STEP_CLOCK,
     STEP_THROTTLE,
     STEP_TRANSFER,
+    STEP_ADD,
+    STEP_PROMOTE,
+    STEP_REMOVE,
     STEP_CALL,
     STEP_LOAD,
     STEP_HEAL,
@@ -62,12 +65,15 @@ enum step_verb {
 };
 
 enum expectation {
-    EXPECT_LEADER,         /* somebody leads, within us */
-    EXPECT_NO_LEADER,      /* nobody does, within us */
-    EXPECT_LEADS,          /* the target does, within us */
-    EXPECT_LEADS_NOT,      /* somebody else does, within us */
-    EXPECT_UP,             /* the target's process runs, within us */
-    EXPECT_DOWN,           /* it doesn't, within us */
+    EXPECT_LEADER,    /* somebody leads, within us */
+    EXPECT_NO_LEADER, /* nobody does, within us */
+    EXPECT_LEADS,     /* the target does, within us */
+    EXPECT_LEADS_NOT, /* somebody else does, within us */
+    EXPECT_UP,        /* the target's process runs, within us */
+    EXPECT_DOWN,      /* it doesn't, within us */
+    EXPECT_VOTER,     /* it's one by what is committed, within us */
+    EXPECT_LEARNER,   /* likewise */
+    EXPECT_NO_MEMBER, /* likewise, and not one of the old ones of a joint one either */
     EXPECT_ANSWERS,        /* a call made from now on is answered, within us */
     EXPECT_LEADER_CHANGES, /* at most `number`, over us */
     EXPECT_CONVERGED,      /* all that run are equal, within us */

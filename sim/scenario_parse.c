@@ -15,11 +15,11 @@
 /* --- steps --------------------------------------------------------------------------------------------------------------------- */
 
 static const char *const step_words[STEP_VERBS_N] = {
-    "crash",    "stop",    "restart", "wipe",   "image",  "restore",
-    "pause",    "resume",  "cut",     "mend",   "clog",   "isolate",
-    "mute",     "deaf",    "split",   "bridge", "ring",   "chain",
-    "star",     "swizzle", "hostile", "disk",   "clock",  "throttle",
-    "transfer", "call",    "load",    "heal",   "expect",
+    "crash",  "stop",   "restart",  "wipe",     "image",   "restore", "pause",
+    "resume", "cut",    "mend",     "clog",     "isolate", "mute",    "deaf",
+    "split",  "bridge", "ring",     "chain",    "star",    "swizzle", "hostile",
+    "disk",   "clock",  "throttle", "transfer", "add",     "promote", "remove",
+    "call",   "load",   "heal",     "expect",
 };
 
 static bool parse_link(struct words *p, struct step *s)
@@ -139,9 +139,10 @@ static bool parse_in(struct words *p, struct step *s)
 static bool parse_expect(struct words *p, struct step *s)
 {
     static const char *const words[EXPECTATIONS_N] = {
-        "leader",  "no-leader", "leads",          "leads-not", "up",
-        "down",    "answers",   "leader-changes", "converged", "told",
-        "covered", "overlap",   "unavailable"};
+        "leader",    "no-leader", "leads",          "leads-not",
+        "up",        "down",      "voter",          "learner",
+        "no-member", "answers",   "leader-changes", "converged",
+        "told",      "covered",   "overlap",        "unavailable"};
     uint32_t which = 0;
     if (!words_word(p, "what is expected", words, countof(words), &which)) {
         return false;
@@ -152,6 +153,9 @@ static bool parse_expect(struct words *p, struct step *s)
     case EXPECT_LEADS_NOT:
     case EXPECT_UP:
     case EXPECT_DOWN:
+    case EXPECT_VOTER:
+    case EXPECT_LEARNER:
+    case EXPECT_NO_MEMBER:
         return words_target(p, &s->a) && words_want(p, "within") &&
                words_span(p, 1, &s->within_us);
     case EXPECT_LEADER_CHANGES:
@@ -174,7 +178,7 @@ static bool parse_heal(struct words *p, struct step *s)
 {
     const struct sim_options *o = &p->s->options;
     if (words_accept(p, "all")) {
-        s->sides = (2ull << o->nodes_n) - 2;
+        s->sides = (2ull << (o->nodes_n + o->spares_n)) - 2;
         return true;
     }
     return words_sides(p, false, &s->sides);
@@ -189,6 +193,16 @@ static bool parse_transfer(struct words *p, struct step *s)
     }
     s->a = (struct target){TARGET_HOST, SIM_HOST_OF_CLIENT(0)};
     return !words_accept(p, "by") || words_target(p, &s->a);
+}
+
+/* Whom the operator asks first is `b`. */
+static bool parse_change(struct words *p, struct step *s)
+{
+    if (!words_target(p, &s->a)) {
+        return false;
+    }
+    s->b = (struct target){TARGET_HOST, 0};
+    return !words_accept(p, "via") || words_target(p, &s->b);
 }
 
 static bool parse_verb(struct words *p, struct step *s)
@@ -234,6 +248,10 @@ static bool parse_verb(struct words *p, struct step *s)
         return true;
     case STEP_TRANSFER:
         return parse_transfer(p, s);
+    case STEP_ADD:
+    case STEP_PROMOTE:
+    case STEP_REMOVE:
+        return parse_change(p, s);
     case STEP_CALL:
         return parse_call(p, s);
     case STEP_LOAD:
@@ -357,6 +375,14 @@ static bool parse_every(struct words *p)
 
 /* --- what it's made of ----------------------------------------------------------------------------------------------------------- */
 
+static bool parse_nodes(struct words *p)
+{
+    struct sim_options *o = &p->s->options;
+    return words_u32(p, 1, SIM_NODES_MAX, &o->nodes_n) &&
+           (!words_accept(p, "spares") ||
+            words_u32(p, 0, SIM_NODES_MAX - o->nodes_n, &o->spares_n));
+}
+
 static bool parse_clients(struct words *p)
 {
     struct sim_options *o = &p->s->options;
@@ -393,6 +419,7 @@ enum setting {
     SET_QUEUE,
     SET_EVENTS,
     SET_SESSIONS,
+    SET_CHANGES,
     SETTINGS_N,
 };
 
@@ -441,6 +468,8 @@ static bool parse_setting(struct words *p, enum setting which)
         return words_u32(p, 1, 1000000, &o->events_keep);
     case SET_SESSIONS:
         return words_u32(p, 1, 2048, &o->sessions_max);
+    case SET_CHANGES:
+        return words_switch(p, &o->changes);
     case SETTINGS_N:
         break;
     }
@@ -450,9 +479,10 @@ static bool parse_setting(struct words *p, enum setting which)
 static bool parse_set(struct words *p)
 {
     static const char *const words[SETTINGS_N] = {
-        "election", "heartbeat",   "ttl",   "groups",     "devices",
-        "drift",    "delay",       "disk",  "checkpoint", "keep",
-        "chunk",    "lease-reads", "queue", "events",     "sessions"};
+        "election",   "heartbeat", "ttl",      "groups",
+        "devices",    "drift",     "delay",    "disk",
+        "checkpoint", "keep",      "chunk",    "lease-reads",
+        "queue",      "events",    "sessions", "changes"};
     uint32_t which = 0;
     do {
         if (!words_word(p, "a setting", words, countof(words), &which) ||
@@ -511,7 +541,7 @@ static bool parse_line(struct words *p)
     case 0:
         return parse_name(p);
     case 1:
-        return words_u32(p, 1, SIM_NODES_MAX, &s->options.nodes_n);
+        return parse_nodes(p);
     case 2:
         return parse_clients(p);
     case 3:

@@ -37,8 +37,10 @@ struct hope {
 static uint32_t follower(struct sim_world *w, uint32_t index)
 {
     const struct sim_node *leader = sim_world_leader(w);
+    const struct sim_members now = oracle_members(w);
     for (raft_id id = 1; id <= w->nodes_n; id++) {
-        if (leader != NULL && leader->id == id) {
+        if ((leader != NULL && leader->id == id) ||
+            (sim_members_voters(&now) & 1u << id) == 0) {
             continue;
         }
         if (index == 0) {
@@ -301,6 +303,22 @@ static void transfer(struct telling *t, const struct step *s)
     }
 }
 
+static void change_members(struct telling *t, const struct step *s)
+{
+    const enum sim_verb verb = s->verb == STEP_ADD       ? SIM_ADD
+                               : s->verb == STEP_PROMOTE ? SIM_PROMOTE
+                                                         : SIM_REMOVE;
+    uint32_t nodes[SIM_CLIENTS_MAX];
+    uint32_t via[SIM_CLIENTS_MAX] = {0};
+    if (resolve(t, &s->a, nodes) > 0) {
+        (void)resolve(t, &s->b, via);
+        act(t, verb, nodes[0], via[0], 0);
+        if (s->name != UINT32_MAX) {
+            t->named[s->name] = nodes[0];
+        }
+    }
+}
+
 /* Steps about no host, or about two. False: it's none of them. */
 static bool on_world(struct telling *t, struct undo *u, const struct step *s)
 {
@@ -327,6 +345,11 @@ static bool on_world(struct telling *t, struct undo *u, const struct step *s)
         return true;
     case STEP_TRANSFER:
         transfer(t, s);
+        return true;
+    case STEP_ADD:
+    case STEP_PROMOTE:
+    case STEP_REMOVE:
+        change_members(t, s);
         return true;
     case STEP_LOAD:
         t->world->quiet = s->v == 0;
@@ -363,6 +386,9 @@ static const char *const expectation_names[EXPECTATIONS_N] = {
     "that another one leads",
     "that it runs",
     "that it doesn't run",
+    "that it is a voter",
+    "that it is a learner",
+    "that it is no member",
     "answers",
     "so many leader changes at most",
     "all nodes equal",
@@ -385,8 +411,10 @@ static bool is_met(struct telling *t, const struct step *s,
 {
     struct sim_world *w = t->world;
     const struct sim_node *leader = sim_world_leader(w);
+    const struct sim_members now = oracle_members(w);
     uint32_t host[SIM_CLIENTS_MAX] = {0};
     (void)resolve(t, &s->a, host);
+    const bool node = host[0] >= 1 && host[0] <= w->nodes_n;
     switch (s->expect) {
     case EXPECT_LEADER:
         return leader != NULL;
@@ -398,8 +426,13 @@ static bool is_met(struct telling *t, const struct step *s,
         return leader != NULL && leader->id != host[0];
     case EXPECT_UP:
     case EXPECT_DOWN:
-        return host[0] >= 1 && host[0] <= w->nodes_n &&
-               w->nodes[host[0]].up == (s->expect == EXPECT_UP);
+        return node && w->nodes[host[0]].up == (s->expect == EXPECT_UP);
+    case EXPECT_VOTER:
+        return node && (now.voters & 1u << host[0]) != 0;
+    case EXPECT_LEARNER:
+        return node && (now.learners & 1u << host[0]) != 0;
+    case EXPECT_NO_MEMBER:
+        return node && (sim_members_all(&now) & 1u << host[0]) == 0;
     case EXPECT_ANSWERS:
         return oracle_answered_us(w) > h->since_us;
     case EXPECT_CONVERGED:

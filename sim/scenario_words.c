@@ -317,10 +317,14 @@ static bool numbered(const char *text, char letter, uint32_t end, uint32_t *out)
     return *rest == 0 && number < end;
 }
 
+static uint32_t nodes_n(const struct words *p)
+{
+    return p->s->options.nodes_n + p->s->options.spares_n;
+}
+
 static bool is_node(const struct words *p, uint32_t *out)
 {
-    return p->at < p->n &&
-           numbered(words_here(p), 'n', p->s->options.nodes_n + 1, out) &&
+    return p->at < p->n && numbered(words_here(p), 'n', nodes_n(p) + 1, out) &&
            *out > 0;
 }
 
@@ -357,7 +361,7 @@ bool words_target(struct words *p, struct target *out)
             "expected who is meant, found \"%s\": n1 to n%u, c0 to "
             "c%u, leader, follower[0], random, nodes, clients, or "
             "a name that an \"as\" gave",
-            text, p->s->options.nodes_n, p->s->options.clients_n - 1);
+            text, nodes_n(p), p->s->options.clients_n - 1);
     }
     p->at++;
     return true;
@@ -410,7 +414,7 @@ bool words_sides(struct words *p, bool bar, uint64_t *out)
             return words_wrong(p,
                                "expected a node, n1 to n%u,%s or \"}\", found "
                                "\"%s\"",
-                               p->s->options.nodes_n, bar ? " or \"|\"," : "",
+                               nodes_n(p), bar ? " or \"|\"," : "",
                                words_here(p));
         }
         side |= behind ? 0 : 1ull << id;

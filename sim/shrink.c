@@ -65,8 +65,11 @@ static void tell(struct shrinking *s, const struct tale *t)
     const struct sim_options *o = &t->options;
     s->text[0] = 0;
     say(s, "scenario \"seed-%llu\"\n", (unsigned long long)o->seed);
-    say(s, "nodes %u\nclients %u rate %u tabs %u\n", o->nodes_n, o->clients_n,
-        o->rate, o->tabs_n);
+    say(s, "nodes %u spares %u\nclients %u rate %u tabs %u\n", o->nodes_n,
+        o->spares_n, o->clients_n, o->rate, o->tabs_n);
+    if (o->changes) {
+        say(s, "set changes on\n");
+    }
     say(s, "set election %llums heartbeat %llums ttl %ums drift %uppm\n",
         (unsigned long long)o->election_ms, (unsigned long long)o->heartbeat_ms,
         o->ttl_ms, o->drift_ppm);
@@ -216,7 +219,10 @@ static void simpler_options(struct shrinking *s)
     less_of(s, offsetof(struct sim_options, tabs_n), 1);
     less_of(s, offsetof(struct sim_options, groups_n), 1);
     less_of(s, offsetof(struct sim_options, devices_n), 1);
+    less_of(s, offsetof(struct sim_options, spares_n), 0);
     less_of(s, offsetof(struct sim_options, nodes_n), 1);
+    begin(s)->options.changes = false;
+    (void)try_it(s);
     begin(s)->options.drift_ppm = 0;
     (void)try_it(s);
     begin(s)->options.read_bytes = 0;
@@ -280,7 +286,7 @@ static bool record(struct shrinking *s, uint64_t seed)
         t->at[t->n++] = r->at[i];
     }
     if (t->core == 0) {
-        t->core = (2ull << t->options.nodes_n) - 2;
+        t->core = (2ull << (t->options.nodes_n + t->options.spares_n)) - 2;
     }
     s->out->actions_before = t->n;
     return s->wanted.verdict == SIM_UNSAFE || s->wanted.verdict == SIM_NOT_LIVE;

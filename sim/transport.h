@@ -6,6 +6,9 @@
 #include "sim/world.h"
 
 #define SIM_ADDRESS_BYTES TURN_ADDRESS_BYTES
+#define SIM_PEER_PORT     7101u
+#define SIM_CLIENT_PORT   7201u
+#define SIM_HTTP_PORT     7301u
 
 struct transport *sim_transport_new(struct sim_node *n);
 void sim_transport_free(struct transport *t);

@@ -1,6 +1,7 @@
 /* What watches tell, against what happened: S15, and L8 in the end. */
 #include "sim/oracle.h"
 #include "sim/session_seen.h"
+#include "sim/transport.h"
 
 /* A watch may be so far behind, with all well. */
 #define LATE_US (3 * SIM_S)
@@ -76,6 +77,23 @@ bool oracle_all_told(const struct sim_world *w)
     return true;
 }
 
+/* One that was removed and runs all the same hears nothing more, and so does who watches there: docs/operations.md has it stopped. */
+static bool watches_member(const struct sim_client *c)
+{
+    const struct sim_members now = oracle_members(c->world);
+    for (const struct watcher *x = c->baton->watchers; x != NULL;
+         x = x->after) {
+        const struct route_endpoint *at =
+            &c->baton->route.endpoints[x->endpoint];
+        if (!x->of_lease && x->id != 0 &&
+            (sim_members_all(&now) & 1u << sim_address_node(at->address)) ==
+                0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void oracle_end(struct sim_world *w)
 {
     struct session_oracle *o = w->sessions;
@@ -86,7 +104,7 @@ void oracle_end(struct sim_world *w)
     /* L8: what happened was told to everybody who watches, soon. */
     for (uint32_t i = 0; i < w->clients_n; i++) {
         const struct sim_client *c = w->clients[i];
-        if (c->up && !c->paused && c->watching &&
+        if (c->up && !c->paused && c->watching && watches_member(c) &&
             (!o->watch_synced[i] || o->watch_at[i] < due)) {
             sim_world_fail(w, SIM_NOT_LIVE, "L8",
                            "client %u's watch was told %u of %u events%s", i,

@@ -7,6 +7,7 @@
 
 #include "sim/cover.h"
 #include "sim/history.h"
+#include "sim/operator.h"
 #include "sim/oracle.h"
 #include "sim/trace.h"
 
@@ -38,6 +39,8 @@ static void on_up(void *arg, struct sim_stream *s)
     struct sim_world *w = arg;
     if (s->kind == SIM_PEERS) {
         sim_node_up(&w->nodes[s->hosts[0]], s);
+    } else if (s->hosts[0] == SIM_HOST_OF_OPERATOR) {
+        sim_operator_up(w->operator, s);
     } else {
         sim_client_up(client_at(w, s->hosts[0]), s);
     }
@@ -50,6 +53,8 @@ static void on_frame(void *arg, struct sim_stream *s, uint32_t side,
     sim_world_note(w, 0xF0u + side, s->id, body.n);
     if (s->hosts[side] <= SIM_NODES_MAX) {
         sim_node_frame(&w->nodes[s->hosts[side]], s, side, body);
+    } else if (s->hosts[side] == SIM_HOST_OF_OPERATOR) {
+        sim_operator_frame(w->operator, s, body);
     } else {
         sim_client_frame(client_at(w, s->hosts[side]), s, body);
     }
@@ -62,6 +67,8 @@ static void on_down(void *arg, struct sim_stream *s, uint32_t side,
     sim_world_note(w, 0xD0u + side, s->id, 0);
     if (s->hosts[side] <= SIM_NODES_MAX) {
         sim_node_down(&w->nodes[s->hosts[side]], s, side, why);
+    } else if (s->hosts[side] == SIM_HOST_OF_OPERATOR) {
+        sim_operator_down(w->operator, s);
     } else {
         sim_client_down(client_at(w, s->hosts[side]), s, why);
     }
@@ -72,7 +79,7 @@ static void on_room(void *arg, struct sim_stream *s, uint32_t side)
     struct sim_world *w = arg;
     if (s->hosts[side] <= SIM_NODES_MAX) {
         sim_node_room(&w->nodes[s->hosts[side]], s);
-    } else {
+    } else if (s->hosts[side] != SIM_HOST_OF_OPERATOR) {
         sim_client_room(client_at(w, s->hosts[side]), s);
     }
 }
@@ -95,6 +102,8 @@ static void make_node(struct sim_world *w, raft_id id)
     n->world = w;
     n->id = id;
     n->machine = true;
+    n->ready = id <= w->options.nodes_n;
+    n->told = (2u << w->options.nodes_n) - 2;
     n->random = sim_random_of(w->options.seed, SIM_FOR_NODE, id);
     n->clock.base_us = SIM_S * (100 + 7 * (uint64_t)id);
     n->clock.ppm = draw_ppm(&w->options, id);
@@ -107,7 +116,8 @@ struct sim_world *sim_world_new(const struct sim_options *options)
 {
     struct sim_world *w = calloc(1, sizeof *w);
     ASSERT(w != NULL);
-    ASSERT(options->nodes_n >= 1 && options->nodes_n <= SIM_NODES_MAX);
+    ASSERT(options->nodes_n >= 1 &&
+           options->nodes_n + options->spares_n <= SIM_NODES_MAX);
     ASSERT(options->clients_n <= SIM_CLIENTS_MAX);
     running = w;
     w->options = *options;
@@ -129,7 +139,8 @@ struct sim_world *sim_world_new(const struct sim_options *options)
     w->sessions = session_oracle_new(w);
     w->cover = cover_new();
     w->history = sim_history_new(&w->options);
-    w->nodes_n = options->nodes_n;
+    w->nodes_n = options->nodes_n + options->spares_n;
+    w->operator= sim_operator_new(w);
     for (raft_id id = 1; id <= w->nodes_n; id++) {
         make_node(w, id);
     }
@@ -150,6 +161,7 @@ void sim_world_free(struct sim_world *w)
     for (raft_id id = 1; id <= w->nodes_n; id++) {
         sim_node_fini(&w->nodes[id]);
     }
+    sim_operator_free(w->operator);
     sim_net_free(w->net);
     raft_oracle_free(w->raft);
     session_oracle_free(w->sessions);

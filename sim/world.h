@@ -4,6 +4,7 @@
  *    run.c              a run and its phases    chaos.c     what a seed draws: options, load and faults
  *    node.c             a node: the real turn   client.c    a client: the real libbaton, and what its program does
  *    net.c, store.c     what they stand on      link.c, system.c   what libbaton stands on
+ *    operator.c         who adds and removes nodes
  *    raft_oracle.c      R1 .. R21               session_oracle.c   S1 .. S20, what clients believe, the fenced resource
  *    history.c          what clients were told  linear.c           can it have been so?
  *    trace.c            a run, recorded         draw.c, draw.html  and drawn
@@ -25,8 +26,9 @@
 #define SIM_MS          1000u
 #define SIM_S           1000000u
 
-/* Hosts: nodes are 1 .. SIM_NODES_MAX, clients come behind them. */
+/* Hosts: nodes are 1 .. SIM_NODES_MAX, clients come behind them, and then the operator. */
 #define SIM_HOST_OF_CLIENT(c) (SIM_NODES_MAX + 1u + (c))
+#define SIM_HOST_OF_OPERATOR  SIM_HOST_OF_CLIENT(SIM_CLIENTS_MAX)
 
 /* --- clocks ----------------------------------------------------------------------------------------------------------- */
 
@@ -47,7 +49,8 @@ void sim_clock_rate(struct sim_clock *c, uint64_t true_us, int32_t ppm);
 /* What a run is made of, beside its faults. Drawn from the seed, or given by a scenario. */
 struct sim_options {
     uint64_t seed;
-    uint32_t nodes_n;
+    uint32_t nodes_n;  /* that the cluster begins with */
+    uint32_t spares_n; /* that may be added */
     uint32_t clients_n;
     uint64_t chaos_us; /* how long faults go on */
     uint64_t election_ms;
@@ -70,8 +73,9 @@ struct sim_options {
     uint32_t events_keep;  /* revisions of history that are kept, at least */
     uint32_t sessions_max; /* in the cluster */
     bool lease_reads;
-    bool calm;   /* no faults */
-    bool linear; /* histories are checked, whichever seed it is */
+    bool calm;    /* no faults */
+    bool changes; /* members are added and removed, in between */
+    bool linear;  /* histories are checked, whichever seed it is */
 };
 
 /* --- coverage ---------------------------------------------------------------------------------------------------------- */
@@ -154,7 +158,13 @@ struct sim_options {
     X(unknown_outcome_applied)                                                 \
     X(unknown_outcome_lost)                                                    \
     X(limits_refused)                                                          \
-    X(linear_checked)
+    X(linear_checked)                                                          \
+    X(learner_added)                                                           \
+    X(learner_promoted)                                                        \
+    X(joint_left)                                                              \
+    X(trunc_conf_entry)                                                        \
+    X(members_removed)                                                         \
+    X(leader_removed)
 
 #define SIM_COUNTER(name) uint64_t name;
 struct sim_coverage {
@@ -212,11 +222,14 @@ struct sim_node {
     bool machine; /* the machine runs */
     bool up;      /* so does the process */
     bool paused;
+    bool ready; /* somebody set it up: a founder, or one to be added */
     bool join;
+    uint32_t told; /* the nodes that its settings name: a set */
     bool
         forgot; /* its disk was wiped, or an older image took its place: the others must notice */
     bool rotten;  /* what its disk has is damaged: it must notice itself */
     bool refused; /* and did: nobody starts it any more */
+    bool anew;    /* since then it was added anew */
     bool stopping;
     struct sim_clock clock;
     struct sim_random random;
@@ -257,6 +270,8 @@ void sim_node_wake(struct sim_node *n, uint64_t at_us);
 void sim_node_wipe(struct sim_node *n);
 /* Keeps a copy of its disk; puts that in the place of the disk of a node that's down. */
 void sim_node_image(struct sim_node *n);
+/* It forgot, and nobody has added it anew: what it says counts for nothing. */
+bool sim_node_keeps_out(const struct sim_node *n);
 void sim_node_restore(struct sim_node *n);
 /* A bit of its disk flips, in the row with that number, of a node that's down. */
 void sim_node_rot(struct sim_node *n, uint32_t row);
@@ -281,6 +296,7 @@ struct raft_oracle;
 struct session_oracle;
 struct cover;
 struct sim_history;
+struct sim_operator;
 
 struct sim_world {
     struct sim_options options;
@@ -288,7 +304,8 @@ struct sim_world {
     uint64_t now_us;
     struct sim_net *net;
     struct sim_node nodes[SIM_NODES_MAX + 1]; /* 0 isn't used */
-    uint32_t nodes_n;                         /* 1 .. nodes_n exist */
+    uint32_t nodes_n; /* 1 .. nodes_n exist, spares last */
+    struct sim_operator *operator;
     struct sim_client *clients[SIM_CLIENTS_MAX];
     uint32_t clients_n;
     uint64_t incarnations;
