@@ -156,11 +156,17 @@ struct drawn {
     struct changes *changes;
 };
 
+/* Where members change, it was wiped to be added anew. */
+static bool is_left_out(const struct sim_world *w, raft_id id)
+{
+    return !w->options.changes && sim_node_keeps_out(&w->nodes[id]);
+}
+
 /* What the alarm about it asks for: until then it takes clients, but is never told anything. */
 static void remove_who_forgot(struct sim_world *w)
 {
     for (raft_id id = 1; id <= w->nodes_n; id++) {
-        if (sim_node_keeps_out(&w->nodes[id])) {
+        if (is_left_out(w, id)) {
             sim_act(w, &(struct sim_action){.verb = SIM_CRASH, .a = id});
         }
     }
@@ -170,7 +176,7 @@ static void heal_all(struct sim_world *w)
 {
     int64_t all = 0;
     for (raft_id id = 1; id <= w->nodes_n; id++) {
-        all |= sim_node_keeps_out(&w->nodes[id]) ? 0 : SIM_SET(id);
+        all |= is_left_out(w, id) ? 0 : SIM_SET(id);
     }
     sim_act(w, &(struct sim_action){.verb = SIM_HEAL, .v = all});
 }

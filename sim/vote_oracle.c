@@ -273,6 +273,9 @@ void oracle_client_send(struct sim_node *n, const struct sim_stream *s,
     struct raft_oracle *o = w->raft;
     const struct raft *raft = turn_raft(n->turn);
     uint64_t deposed = deposed_us(o, raft_term_now(raft));
+    if (s->hosts[0] == SIM_HOST_OF_OPERATOR) {
+        return; /* it has no lease */
+    }
     uint32_t number = s->hosts[0] - SIM_HOST_OF_CLIENT(0);
     ASSERT(number < w->clients_n);
     cover_client_sends(n, w->clients[number], s->id, body);
