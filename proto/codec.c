@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "proto/frame.h"
+
 /* The struct that the compiler of the .proto files made for a type begins with its ProtobufCMessage, so the pointers are the
  * same. */
 #define DECODE(name, pb_type, descriptor)                                      \
@@ -25,6 +27,39 @@ DECODE(codec_decode_scope_row, Pb__ScopeRow, pb__scope_row__descriptor)
 DECODE(codec_decode_policy_row, Pb__PolicyRow, pb__policy_row__descriptor)
 DECODE(codec_decode_cluster_row, Pb__ClusterRow, pb__cluster_row__descriptor)
 DECODE(codec_decode_event_batch, Pb__EventBatch, pb__event_batch__descriptor)
+
+size_t codec_size(const ProtobufCMessage *m)
+{
+    ASSERT(m != NULL);
+    ASSERT(m->descriptor != NULL);
+    return protobuf_c_message_get_packed_size(m);
+}
+
+size_t codec_encode(const ProtobufCMessage *m, uint8_t *out, size_t out_bytes)
+{
+    size_t n = codec_size(m);
+    if (n == 0 || n > out_bytes) {
+        return 0;
+    }
+    ASSERT(out != NULL);
+    size_t written = protobuf_c_message_pack(m, out);
+    ASSERT(written == n);
+    return written;
+}
+
+size_t codec_frame(const ProtobufCMessage *m, uint8_t *out, size_t out_bytes)
+{
+    size_t n = codec_size(m);
+    if (n == 0 || n > FRAME_PEER_BYTES_MAX ||
+        out_bytes < FRAME_HEAD_BYTES + n) {
+        return 0;
+    }
+    ASSERT(out != NULL);
+    frame_head(out, n);
+    size_t written = protobuf_c_message_pack(m, out + FRAME_HEAD_BYTES);
+    ASSERT(written == n);
+    return FRAME_HEAD_BYTES + written;
+}
 
 struct bytes codec_bytes(ProtobufCBinaryData b)
 {

@@ -9,7 +9,6 @@
 
 #include "proto/codec.h"
 #include "proto/frame.h"
-#include "proto/shape.h"
 
 /* Elements that a repeated field begins with room for; doubled when they're used up, so that its length alone says its room. */
 #define ELEMENTS_MIN 4
@@ -116,6 +115,42 @@ field_of(const ProtobufCMessageDescriptor *type, uint32_t number)
     return NULL;
 }
 
+/* How the values of a type lie on the wire, and how many bytes one takes in memory. */
+struct shape {
+    uint8_t wire;
+    uint8_t size;
+    bool zigzag;
+};
+
+static struct shape shape_of(ProtobufCType type)
+{
+    static const struct shape shapes[] = {
+        [PROTOBUF_C_TYPE_INT32] = {PROTOBUF_C_WIRE_TYPE_VARINT, 4, false},
+        [PROTOBUF_C_TYPE_SINT32] = {PROTOBUF_C_WIRE_TYPE_VARINT, 4, true},
+        [PROTOBUF_C_TYPE_SFIXED32] = {PROTOBUF_C_WIRE_TYPE_32BIT, 4, false},
+        [PROTOBUF_C_TYPE_INT64] = {PROTOBUF_C_WIRE_TYPE_VARINT, 8, false},
+        [PROTOBUF_C_TYPE_SINT64] = {PROTOBUF_C_WIRE_TYPE_VARINT, 8, true},
+        [PROTOBUF_C_TYPE_SFIXED64] = {PROTOBUF_C_WIRE_TYPE_64BIT, 8, false},
+        [PROTOBUF_C_TYPE_UINT32] = {PROTOBUF_C_WIRE_TYPE_VARINT, 4, false},
+        [PROTOBUF_C_TYPE_FIXED32] = {PROTOBUF_C_WIRE_TYPE_32BIT, 4, false},
+        [PROTOBUF_C_TYPE_UINT64] = {PROTOBUF_C_WIRE_TYPE_VARINT, 8, false},
+        [PROTOBUF_C_TYPE_FIXED64] = {PROTOBUF_C_WIRE_TYPE_64BIT, 8, false},
+        [PROTOBUF_C_TYPE_FLOAT] = {PROTOBUF_C_WIRE_TYPE_32BIT, 4, false},
+        [PROTOBUF_C_TYPE_DOUBLE] = {PROTOBUF_C_WIRE_TYPE_64BIT, 8, false},
+        [PROTOBUF_C_TYPE_BOOL] = {PROTOBUF_C_WIRE_TYPE_VARINT, 4, false},
+        [PROTOBUF_C_TYPE_ENUM] = {PROTOBUF_C_WIRE_TYPE_VARINT, 4, false},
+        [PROTOBUF_C_TYPE_STRING] = {PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED,
+                                    sizeof(char *), false},
+        [PROTOBUF_C_TYPE_BYTES] = {PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED,
+                                   sizeof(ProtobufCBinaryData), false},
+        [PROTOBUF_C_TYPE_MESSAGE] = {PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED,
+                                     sizeof(void *), false},
+    };
+    _Static_assert(sizeof(protobuf_c_boolean) == 4, "a bool is an int");
+    ASSERT((size_t)type < countof(shapes));
+    return shapes[type];
+}
+
 static void store_number(ProtobufCType type, struct shape shape, uint64_t bits,
                          uint8_t *to)
 {
@@ -152,6 +187,19 @@ static bool has_zero(struct bytes b)
         }
     }
     return false;
+}
+
+/* Pointers in a message, of whatever type, are read and written as bytes: the C type only the descriptor knows. */
+static void *load_pointer(const uint8_t *at)
+{
+    void *value = NULL;
+    memcpy((void *)&value, at, sizeof value);
+    return value;
+}
+
+static void store_pointer(uint8_t *to, const void *value)
+{
+    memcpy(to, (const void *)&value, sizeof value);
 }
 
 /* A string or bytes at `to`. Nothing of no length is copied: it stays, or becomes again, what an unset field is. */
