@@ -71,20 +71,6 @@ static void compare_settings(struct turn *t)
     }
 }
 
-/* Whoever was connected before its number was added may be the one before, of whom something is still on its way. The one who is meant says
- * who it is once more. */
-static void know_member(struct turn *t, struct catchup *c)
-{
-    bool member = c->node != 0 && turn_is_member(t, c->node);
-    c->spoke = c->spoke && member;
-    if (member && c->stranger) {
-        c->stranger = false;
-        c->self.incarnation = 0;
-        transport_peer_refuse(t->transport, c->node,
-                              "it was added since: it must say who it is");
-    }
-}
-
 void turn_members_changed(struct turn *t)
 {
     struct transport_peer peers[RAFT_NODES_MAX * 2];
@@ -101,7 +87,8 @@ void turn_members_changed(struct turn *t)
     }
     transport_set_peers(t->transport, peers, n);
     for (uint32_t i = 0; i < countof(t->catchups); i++) {
-        know_member(t, &t->catchups[i]);
+        struct catchup *c = &t->catchups[i];
+        c->spoke = c->spoke && turn_is_member(t, c->node);
     }
     compare_settings(t);
     turn_alarms_end_of_strangers(t);
@@ -192,8 +179,6 @@ void turn_peer_hello(struct turn *t, const struct transport_input *input)
         c->self =
             (struct peer_self){input->incarnation, input->boot, input->lineage};
         c->spoke = false;
-        c->stranger = raft_config_now(t->raft)->voters.n > 0 &&
-                      !turn_is_member(t, input->node);
         (void)snprintf(c->settings, sizeof c->settings, "%s", input->settings);
         /* It was let in: unless it was found wrong itself, what was said of it is over. */
         if (!c->quarantined) {

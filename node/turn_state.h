@@ -66,8 +66,7 @@ struct catchup {
 
     struct peer_self self; /* as it said when it opened its stream */
     bool spoke;            /* on that stream, and since it is a member */
-    bool stranger; /* it was no member then, of a configuration that we knew */
-    bool stale_leader; /* it leads a term that is over, and is said to */
+    bool stale_leader;     /* it leads a term that is over, and is said to */
     char settings
         [TURN_SETTINGS_BYTES]; /* that must be the same on all nodes, as it said; "": it didn't yet */
     bool up;
