@@ -8,6 +8,9 @@
 #include "sim/oracle.h"
 
 #define SPARES_MAX 3u
+/* So often it is looked whether a node that is to be replaced is still heard, and after so long again. */
+#define REPLACE_TRIES 50u
+#define REPLACE_US    (100 * SIM_MS)
 
 struct changes {
     struct sim_world *world;
@@ -124,16 +127,44 @@ static bool is_forgotten(const struct sim_world *w, raft_id node)
     return true;
 }
 
+/* Something of it may still be on its way to a node: that would be taken for the new one's word, which is then refused. */
+static bool is_heard(const struct sim_world *w, raft_id node)
+{
+    for (raft_id id = 1; id <= w->nodes_n; id++) {
+        if (w->nodes[id].peers[node].in != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The machine is set up anew, once nothing of the old one is under way. */
+static void replace(void *arg, uint64_t node, uint64_t tries)
+{
+    struct changes *c = arg;
+    const raft_id id = (raft_id)node;
+    if (!c->on || !is_out(c->world, id) || !is_forgotten(c->world, id)) {
+        return;
+    }
+    act(c, SIM_CRASH, id, 0);
+    if (!is_heard(c->world, id)) {
+        act(c, SIM_WIPE, id, 0);
+        act(c, SIM_ADD, id, 0);
+    } else if (tries > 0) {
+        sim_world_later(
+            c->world, REPLACE_US,
+            &(struct sim_event){
+                .happen = replace, .arg = c, .a = node, .b = tries - 1});
+    }
+}
+
 /* Who was removed comes back with its data; or, where the seed replaces nodes, somebody new comes under its number. */
 static void add(struct changes *c, raft_id node, raft_id via)
 {
     const struct sim_node *n = &c->world->nodes[node];
     if (n->ready && c->replaces) {
-        if (!is_out(c->world, node) || !is_forgotten(c->world, node)) {
-            return;
-        }
-        act(c, SIM_CRASH, node, 0);
-        act(c, SIM_WIPE, node, 0);
+        replace(c, node, REPLACE_TRIES);
+        return;
     }
     act(c, SIM_ADD, node, via);
 }
