@@ -573,8 +573,9 @@ void chaos_image(struct chaos *c)
 {
     struct sim_world *w = c->world;
     struct sim_node *n = &w->nodes[sim_between(&c->random, 1, w->nodes_n)];
-    if (sim_chance(&c->random, 300) && !w->options.changes && n->up &&
-        !n->forgot && amnesia_n(w) < (w->nodes_n - 1) / 2) {
+    if (sim_chance(&c->random, 300) && !w->options.calm &&
+        !w->options.changes && n->up && !n->forgot &&
+        amnesia_n(w) < (w->nodes_n - 1) / 2) {
         act(c, SIM_IMAGE, n->id, 0, 0);
         c->rolled_back = n->id;
     }
