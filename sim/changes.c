@@ -25,7 +25,7 @@ struct changes {
 void changes_options(struct sim_options *o)
 {
     struct sim_random r = sim_random_of(o->seed, SIM_FOR_MEMBERS, 0);
-    o->changes = sim_chance(&r, 300);
+    o->changes = sim_chance(&r, 300) && !o->calm;
     if (o->changes) {
         const uint32_t most = SIM_NODES_MAX - o->nodes_n;
         o->spares_n = (uint32_t)sim_between(&r, o->nodes_n == 1,
